@@ -1,0 +1,15 @@
+from odoo import fields
+
+
+class HistoricalMany2one(fields.Many2one):
+    """A many2one without a foreign key, for records that outlive what they name.
+
+    The ledger is history: a move line is deleted when it is unreserved, a draft
+    transfer may be deleted, and neither may be blocked by, or change, the entries
+    that were written about it. A foreign key would do one or the other. It would also
+    take a row lock on the product, the location and so on for each entry.
+    A deleted target reads as an empty name; its id stays.
+    """
+
+    def update_db_foreign_key(self, model, column):
+        """Create no foreign key."""

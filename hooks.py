@@ -1,0 +1,16 @@
+from odoo.tools import SQL
+
+
+def post_init_hook(env):
+    """Open the ledger with the stock that the database already holds."""
+    env["stock.ledger.entry"]._append_opening()
+
+
+def uninstall_hook(env):
+    """Drop what outlives the tables: Odoo drops those, with their triggers."""
+    env.cr.execute(
+        SQL(
+            """DROP FUNCTION IF EXISTS stock_ledger_entry_refuse_change() CASCADE;
+            DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE"""
+        )
+    )

@@ -1,0 +1,552 @@
+import itertools
+from dataclasses import dataclass
+from decimal import Decimal
+
+from odoo import SUPERUSER_ID, api, fields, models
+from odoo.exceptions import MissingError, UserError
+from odoo.tools import SQL
+from odoo.tools.misc import split_every
+
+from ..cause import NO_CAUSE, LineBatch, LineCause, StockKey, current_cause
+from ..fields import HistoricalMany2one
+
+EVENT_TYPES = [
+    ("RECEIPT", "Receipt"),
+    ("SALE", "Sale"),
+    ("CUSTOMER_RETURN", "Customer Return"),
+    ("SUPPLIER_RETURN", "Supplier Return"),
+    ("TRANSFER_OUT", "Transfer Out"),
+    ("TRANSFER_IN", "Transfer In"),
+    ("INTERNAL", "Internal"),
+    ("ADJUSTMENT", "Adjustment"),
+    ("SCRAP", "Scrap"),
+    ("CONSUMPTION", "Consumption"),
+    ("PRODUCTION", "Production"),
+    ("RESERVE", "Reserve"),
+    ("UNRESERVE", "Unreserve"),
+    ("OPENING", "Opening"),
+    ("CORRECTION", "Correction"),
+]
+
+BUFFER = "stock_event_ledger.buffer"
+# Never reused in a process, so that a mark restored by a rolled back savepoint is
+# lower than the mark of every change that was made inside it.
+_marks = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Change:
+    """One change of one quant, waiting in the cursor to become part of an entry."""
+
+    mark: int
+    key: StockKey
+    quantity: Decimal
+    reserved_quantity: Decimal
+    user_id: int
+    company_id: int
+    cause: LineCause | None
+
+
+class StockLedgerEntry(models.Model):
+    """One effective change of the stock of one stock key. Append-only.
+
+    Entries are written by ``_record`` (through ``stock.quant``) and by ``_append``,
+    by nothing else; a database trigger refuses every change of a written one.
+    """
+
+    _name = "stock.ledger.entry"
+    _description = "Stock Ledger Entry"
+    _order = "id desc"
+    _rec_name = "reference"
+    _log_access = False
+
+    product_id = HistoricalMany2one("product.product", required=True, readonly=True)
+    location_id = HistoricalMany2one("stock.location", required=True, readonly=True)
+    lot_id = HistoricalMany2one("stock.lot", string="Lot/Serial Number", readonly=True)
+    package_id = HistoricalMany2one("stock.package", readonly=True)
+    owner_id = HistoricalMany2one("res.partner", readonly=True)
+    company_id = HistoricalMany2one(
+        "res.company",
+        readonly=True,
+        help="Company of the location; none for locations that companies share",
+    )
+    operating_company_id = HistoricalMany2one(
+        "res.company", readonly=True, help="Company that made the change"
+    )
+    warehouse_id = HistoricalMany2one(
+        "stock.warehouse",
+        readonly=True,
+        help="Warehouse of the location when the change was recorded",
+    )
+    event_type = fields.Selection(EVENT_TYPES, required=True, readonly=True)
+    quantity = fields.Float(
+        "On Hand Change",
+        digits="Product Unit",
+        required=True,
+        readonly=True,
+        help="Change of the on-hand quantity, in the product's unit of measure",
+    )
+    reserved_quantity = fields.Float(
+        "Reserved Change",
+        digits="Product Unit",
+        required=True,
+        readonly=True,
+        help="Change of the reserved quantity, in the product's unit of measure",
+    )
+    product_uom_id = fields.Many2one(related="product_id.uom_id", string="Unit")
+    effective_date = fields.Datetime(required=True, readonly=True, help="When the goods moved")
+    recorded_date = fields.Datetime(required=True, readonly=True, help="When Odoo was told")
+    move_id = HistoricalMany2one("stock.move", string="Stock Move", readonly=True)
+    move_line_id = HistoricalMany2one("stock.move.line", readonly=True)
+    picking_id = HistoricalMany2one("stock.picking", string="Transfer", readonly=True)
+    reference = fields.Char(readonly=True)
+    origin = fields.Char("Source Document", readonly=True)
+    user_id = HistoricalMany2one("res.users", readonly=True)
+    corrects_entry_id = HistoricalMany2one(
+        "stock.ledger.entry",
+        string="Corrects",
+        readonly=True,
+        help="The earlier entry that this one reverses or replaces",
+    )
+
+    _effective = models.Constraint(
+        "CHECK (quantity <> 0 OR reserved_quantity <> 0)",
+        "A ledger entry changes the on-hand or the reserved quantity.",
+    )
+    # Serves a product's newest entries.
+    _product_idx = models.Index("(product_id, id)")
+    # Serves the entries of a move or transfer, and changes of a done move's date.
+    _move_idx = models.Index("(move_id) WHERE move_id IS NOT NULL")
+
+    def init(self):
+        """Make the triggers: refuse changes, and feed the rollup's queue.
+
+        ENABLE ALWAYS keeps the first one awake under session_replication_role.
+        """
+        self.env.cr.execute(self._query_refusal_trigger())
+        self.env.cr.execute(self._query_delta_trigger())
+
+    @api.model
+    def _query_refusal_trigger(self):
+        return SQL(
+            """
+            CREATE OR REPLACE FUNCTION stock_ledger_entry_refuse_change()
+            RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                RAISE EXCEPTION USING
+                    MESSAGE = 'The stock ledger is append-only: '
+                              || TG_OP || ' refused.',
+                    HINT = 'Write a correcting entry instead.',
+                    ERRCODE = 'restrict_violation';
+            END $$;
+            DROP TRIGGER IF EXISTS stock_ledger_entry_no_change ON stock_ledger_entry;
+            CREATE TRIGGER stock_ledger_entry_no_change
+                BEFORE UPDATE OR DELETE ON stock_ledger_entry
+                FOR EACH ROW EXECUTE FUNCTION stock_ledger_entry_refuse_change();
+            DROP TRIGGER IF EXISTS stock_ledger_entry_no_truncate ON stock_ledger_entry;
+            CREATE TRIGGER stock_ledger_entry_no_truncate
+                BEFORE TRUNCATE ON stock_ledger_entry
+                FOR EACH STATEMENT EXECUTE FUNCTION stock_ledger_entry_refuse_change();
+            ALTER TABLE stock_ledger_entry
+                ENABLE ALWAYS TRIGGER stock_ledger_entry_no_change,
+                ENABLE ALWAYS TRIGGER stock_ledger_entry_no_truncate
+            """
+        )
+
+    @api.model
+    def _query_delta_trigger(self):
+        return SQL(
+            """
+            CREATE OR REPLACE FUNCTION stock_ledger_entry_feed_delta()
+            RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                INSERT INTO stock_ledger_delta (
+                    product_id, location_id, lot_id, package_id, owner_id, company_id,
+                    quantity, reserved_quantity)
+                SELECT product_id, location_id, lot_id, package_id, owner_id,
+                       company_id, SUM(quantity), SUM(reserved_quantity)
+                  FROM new_entry
+                 GROUP BY 1, 2, 3, 4, 5, 6
+                HAVING SUM(quantity) <> 0 OR SUM(reserved_quantity) <> 0;
+                RETURN NULL;
+            END $$;
+            DROP TRIGGER IF EXISTS stock_ledger_entry_feed_delta ON stock_ledger_entry;
+            CREATE TRIGGER stock_ledger_entry_feed_delta
+                AFTER INSERT ON stock_ledger_entry
+                REFERENCING NEW TABLE AS new_entry
+                FOR EACH STATEMENT EXECUTE FUNCTION stock_ledger_entry_feed_delta()
+            """
+        )
+
+    @api.model
+    def _search(self, domain, *args, **kwargs):
+        self._flush_buffer()
+        return super()._search(domain, *args, **kwargs)
+
+    @api.model_create_multi
+    def create(self, vals_list):  # pylint: disable=method-required-super
+        """Refuse: entries follow from changes of stock.
+
+        :raises UserError: always
+        """
+        raise UserError(
+            self.env._("Ledger entries are not entered by hand. Move or adjust stock instead.")
+        )
+
+    def write(self, vals):  # pylint: disable=method-required-super
+        """Refuse: the ledger is append-only.
+
+        :raises UserError: always
+        """
+        raise UserError(
+            self.env._(
+                "The stock ledger is append-only: entries cannot be changed. "
+                "Correct the stock with a transfer or an inventory adjustment."
+            )
+        )
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_never(self):
+        raise UserError(
+            self.env._(
+                "The stock ledger is append-only: entries cannot be deleted. "
+                "Correct the stock with a transfer or an inventory adjustment."
+            )
+        )
+
+    def web_read(self, specification):
+        try:
+            return super().web_read(specification)
+        except MissingError:
+            self._hide_deleted_targets(specification)
+            return super().web_read(specification)
+
+    def export_data(self, fields_to_export):
+        self._hide_deleted_targets(name.split("/")[0] for name in fields_to_export)
+        return super().export_data(fields_to_export)
+
+    def _hide_deleted_targets(self, field_names):
+        """Show no name, instead of failing, for what was deleted since.
+
+        :param field_names: the fields about to be read with their targets' names
+        """
+        for name in field_names:
+            field = self._fields.get(name)
+            if isinstance(field, HistoricalMany2one):
+                existing = self[name].exists()
+                dangling = self.filtered(lambda e, n=name, x=existing: e[n] not in x)
+                field._update_cache(dangling, None)
+
+    # --- recording: from quants into the cursor's buffer ---
+
+    @api.model
+    def _record(self, key, quantity, reserved_quantity):
+        """Note a change of a quant that has just reached the database.
+
+        :param StockKey key: whose stock changed
+        :param Decimal quantity: change of the on-hand quantity, product's unit
+        :param Decimal reserved_quantity: change of the reserved quantity, same unit
+        """
+        if not quantity and not reserved_quantity:
+            return
+        buffer = self._get_buffer()
+        mark = next(_marks)
+        self._drop_undone(buffer, self._exchange_mark(mark))
+        cause = current_cause()
+        change = Change(
+            mark=mark,
+            key=key,
+            quantity=quantity,
+            reserved_quantity=reserved_quantity,
+            user_id=self.env.uid,
+            company_id=key.company_id or self.env.company.id,
+            cause=None if isinstance(cause, LineBatch) else cause,
+        )
+        if isinstance(cause, LineBatch):
+            cause.changes.append(change)
+        buffer.append(change)
+
+    @api.model
+    def _get_buffer(self):
+        precommit = self.env.cr.precommit
+        if BUFFER not in precommit.data:
+            precommit.data[BUFFER] = []
+            # The superuser's environment, because whoever may move stock need not
+            # have the right to read all that an entry tells.
+            env = api.Environment(self.env.cr, SUPERUSER_ID, {})
+            precommit.add(env[self._name]._flush_buffer)
+        return precommit.data[BUFFER]
+
+    @api.model
+    def _exchange_mark(self, mark):
+        """Set the transaction's mark; return the mark that it had.
+
+        A local setting is undone with the savepoint that it was made in, exactly as
+        the change of the quant is. ``cr.savepoint(flush=False)`` clears no buffer when
+        it rolls back, so the mark is how its changes are told from effective ones.
+        """
+        [[before, _now]] = self.env.execute_query(
+            SQL(
+                """SELECT current_setting('stock_event_ledger.mark', true),
+                          set_config('stock_event_ledger.mark', %s, true)""",
+                str(mark),
+            )
+        )
+        return int(before or 0)
+
+    @api.model
+    def _drop_undone(self, buffer, mark):
+        while buffer and buffer[-1].mark > mark:
+            buffer.pop()
+
+    @api.model
+    def _flush_buffer(self):
+        """Write the changes noted so far to the ledger. Runs before each commit."""
+        buffer = self.env.cr.precommit.data.pop(BUFFER, None)
+        if not buffer:
+            return
+        [[mark]] = self.env.execute_query(
+            SQL("SELECT current_setting('stock_event_ledger.mark', true)")
+        )
+        self._drop_undone(buffer, int(mark or 0))
+        env = api.Environment(self.env.cr, SUPERUSER_ID, {})
+        ledger = env[self._name]
+        ledger._append(ledger._prepare_entries_vals(self._merge_changes(buffer)))
+
+    @api.model
+    def _merge_changes(self, changes):
+        """Sum the changes of one stock key by one move line; drop those that cancel.
+
+        :return: list of Change, in the order of each one's first change
+        """
+        merged = {}
+        for change in changes:
+            identity = (change.key, change.cause, change.user_id, change.company_id)
+            if identity in merged:
+                merged[identity].quantity += change.quantity
+                merged[identity].reserved_quantity += change.reserved_quantity
+            else:
+                merged[identity] = change
+        return [c for c in merged.values() if c.quantity or c.reserved_quantity]
+
+    # --- writing: from changes to entries ---
+
+    @api.model
+    def _prepare_entries_vals(self, changes):
+        causes = {change.cause or NO_CAUSE for change in changes}
+        moves = self.env["stock.move"].browse({cause.move_id for cause in causes if cause.move_id})
+        lines = self.env["stock.move.line"].browse(
+            {cause.move_line_id for cause in causes if cause.move_line_id}
+        )
+        existing_moves, existing_lines = moves.exists(), lines.exists()
+        now = fields.Datetime.now()
+        return [
+            self._prepare_entry_vals(
+                change,
+                existing_moves & moves.browse((change.cause or NO_CAUSE).move_id),
+                existing_lines & lines.browse((change.cause or NO_CAUSE).move_line_id),
+                now,
+            )
+            for change in changes
+        ]
+
+    @api.model
+    def _prepare_entry_vals(self, change, move, line, now):
+        """Return one entry's values by column.
+
+        :param Change change: what changed
+        :param move: the stock.move that it changed for, or none
+        :param line: its stock.move.line, or none
+        :param datetime now: the effective date of what is not a done move
+        """
+        cause = change.cause or NO_CAUSE
+        location = self.env["stock.location"].browse(change.key.location_id)
+        picking = line.picking_id or move.picking_id
+        return {
+            **change.key._asdict(),
+            "operating_company_id": move.company_id.id or change.company_id,
+            "warehouse_id": location.warehouse_id.id or None,
+            "event_type": self._get_event_type(change, move, line),
+            "quantity": change.quantity,
+            "reserved_quantity": change.reserved_quantity,
+            "effective_date": move.date if move.state == "done" else now,
+            "move_id": cause.move_id or None,
+            "move_line_id": cause.move_line_id or None,
+            "picking_id": picking.id or None,
+            "reference": move.reference or line.reference or None,
+            "origin": move.origin or picking.origin or None,
+            "user_id": change.user_id,
+            "corrects_entry_id": None,
+        }
+
+    @api.model
+    def _append(self, vals_list):
+        """Insert entries and hand them to the channels.
+
+        :param vals_list: list of complete dictionaries by column, recorded_date aside
+        :return: list of the new ids, in the order of ``vals_list``
+        """
+        entry_ids = []
+        for batch in split_every(1000, vals_list, list):
+            rows = self.env.execute_query(self._query_insert(batch))
+            entry_ids.extend(entry_id for [entry_id] in rows)
+        if entry_ids:
+            self._after_append(entry_ids)
+        return entry_ids
+
+    @api.model
+    def _query_insert(self, vals_list):
+        columns = list(vals_list[0])
+        return SQL(
+            "INSERT INTO %s (%s, recorded_date) VALUES %s RETURNING id",
+            SQL.identifier(self._table),
+            SQL(", ").join(SQL.identifier(column) for column in columns),
+            SQL(", ").join(
+                SQL(
+                    "(%s, clock_timestamp() AT TIME ZONE 'UTC')",
+                    SQL(", ").join(SQL("%s", vals[column]) for column in columns),
+                )
+                for vals in vals_list
+            ),
+        )
+
+    @api.model
+    def _after_append(self, entry_ids):
+        """Derive from new entries what must commit with them: the outbox."""
+        # SQL wrote what the report is made of.
+        self.env["stock.ledger.report.stock"].invalidate_model()
+        self.env["stock.event.outbox"]._enqueue(entry_ids)
+
+    # --- event types ---
+
+    @api.model
+    def _get_event_type(self, change, move, line):
+        """Return the event type of a change. Hook for modules with moves of their own.
+
+        :param Change change: what changed
+        :param move: the stock.move that it changed for, or none
+        :param line: its stock.move.line, or none
+        """
+        if not change.quantity:
+            return "RESERVE" if change.reserved_quantity > 0 else "UNRESERVE"
+        if not move:
+            return "ADJUSTMENT"
+        if move.scrap_id:
+            return "SCRAP"
+        source = line.location_id or move.location_id
+        destination = line.location_dest_id or move.location_dest_id
+        location = self.env["stock.location"].browse(change.key.location_id)
+        return self._get_movement_event_type(source, destination, location)
+
+    @api.model
+    def _get_movement_event_type(self, source, destination, location):
+        """Return the event type of goods going from one location to another.
+
+        :param source: the stock.location that they leave
+        :param destination: the stock.location that they reach
+        :param location: the one whose stock the entry changes; it decides between
+            the two sides of a drop shipment or of a transfer between warehouses
+        """
+        usages = (source.usage, destination.usage)
+        if "inventory" in usages:
+            return "ADJUSTMENT"
+        if "production" in usages:
+            return "PRODUCTION" if source.usage == "production" else "CONSUMPTION"
+        if usages == ("supplier", "customer"):
+            return "RECEIPT" if location == source else "SALE"
+        if usages == ("customer", "supplier"):
+            return "CUSTOMER_RETURN" if location == source else "SUPPLIER_RETURN"
+        if "supplier" in usages:
+            return "RECEIPT" if source.usage == "supplier" else "SUPPLIER_RETURN"
+        if "customer" in usages:
+            return "CUSTOMER_RETURN" if source.usage == "customer" else "SALE"
+        if source.warehouse_id == destination.warehouse_id:
+            return "INTERNAL"
+        if not destination.warehouse_id:
+            return "TRANSFER_OUT"
+        if not source.warehouse_id:
+            return "TRANSFER_IN"
+        in_source = location.warehouse_id == source.warehouse_id
+        return "TRANSFER_OUT" if in_source else "TRANSFER_IN"
+
+    # --- corrections ---
+
+    @api.model
+    def _change_effective_date(self, moves):
+        """Follow a change of done moves' dates: reverse at the old, repeat at the new.
+
+        What is still in the buffer needs nothing: it takes the move's date when it is
+        written. Only on-hand changes are moved; a reservation has no effective date of
+        its own.
+
+        :param moves: the stock.move whose date was written
+        """
+        if not moves:
+            return
+        rows = self.env.execute_query_dict(self._query_entries_to_redate(moves))
+        date_by_move = {move.id: move.date for move in moves}
+        vals_list = []
+        for row in rows:
+            date = date_by_move[row["move_id"]]
+            if row["effective_date"] == date:
+                continue
+            vals_list.append({**row, "quantity": -row["quantity"]})
+            vals_list.append({**row, "effective_date": date})
+        self._append(vals_list)
+
+    @api.model
+    def _query_entries_to_redate(self, moves):
+        kept = SQL(
+            """product_id, location_id, lot_id, package_id, owner_id, company_id,
+            operating_company_id, warehouse_id, event_type, effective_date, move_id,
+            move_line_id, picking_id, reference, origin"""
+        )
+        return SQL(
+            """SELECT %(kept)s, SUM(quantity) AS quantity, 0 AS reserved_quantity,
+                      %(uid)s AS user_id, MIN(id) AS corrects_entry_id
+                 FROM stock_ledger_entry
+                WHERE move_id IN %(moves)s
+                GROUP BY %(kept)s
+               HAVING SUM(quantity) <> 0
+                ORDER BY MIN(id)""",
+            kept=kept,
+            uid=self.env.uid,
+            moves=tuple(moves.ids),
+        )
+
+    # --- opening ---
+
+    @api.model
+    def _append_opening(self):
+        """Write an OPENING entry for each stock key that has stock.
+
+        The lock waits for transactions that change quants and keeps others out until
+        this one commits, so that no change falls between ledger and stock.
+        """
+        self.env.flush_all()
+        self.env.cr.execute(SQL("LOCK TABLE stock_quant IN SHARE ROW EXCLUSIVE MODE"))
+        rows = self.env.execute_query(self._query_opening())
+        if rows:
+            self._after_append([entry_id for [entry_id] in rows])
+
+    @api.model
+    def _query_opening(self):
+        return SQL(
+            """
+            INSERT INTO stock_ledger_entry (
+                product_id, location_id, lot_id, package_id, owner_id, company_id,
+                operating_company_id, warehouse_id, event_type, quantity,
+                reserved_quantity, effective_date, recorded_date, reference, user_id)
+            SELECT q.product_id, q.location_id, q.lot_id, q.package_id, q.owner_id,
+                   q.company_id, q.company_id, l.warehouse_id, 'OPENING',
+                   SUM(COALESCE(q.quantity, 0)), SUM(q.reserved_quantity),
+                   now() AT TIME ZONE 'UTC', clock_timestamp() AT TIME ZONE 'UTC',
+                   %s, %s
+              FROM stock_quant q JOIN stock_location l ON l.id = q.location_id
+             GROUP BY 1, 2, 3, 4, 5, 6, l.warehouse_id
+            HAVING SUM(COALESCE(q.quantity, 0)) <> 0 OR SUM(q.reserved_quantity) <> 0
+            RETURNING id
+            """,
+            self.env._("Opening balance"),
+            self.env.uid,
+        )

@@ -1,0 +1,138 @@
+import contextlib
+import logging
+import os
+import socket
+
+import psycopg2
+
+from odoo import SUPERUSER_ID, api, sql_db
+from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
+
+NOTIFY_CHANNEL = "stock_event_ledger"
+# Advisory locks are per database; these two numbers are this module's own.
+LOCK_CLASS, LOCK_OBJECT = 0x53454C, 1
+REPLAYS = 5
+REPLAYED = (
+    psycopg2.errors.SerializationFailure,
+    psycopg2.errors.DeadlockDetected,
+    psycopg2.errors.LockNotAvailable,
+)
+
+
+class QuietCursor(sql_db.Cursor):
+    """A cursor whose failed queries are reported by the caller alone.
+
+    A serialization failure is replayed and a restart of PostgreSQL is waited for:
+    neither is an error to alarm anyone with.
+    """
+
+    def execute(self, query, params=None, log_exceptions=False):
+        """Execute without logging a failure."""
+        return super().execute(query, params, log_exceptions=log_exceptions)
+
+
+class Session:
+    """A connection to a database outside of Odoo's pool, for as long as it lives.
+
+    Closing it closes the connection, and with it ends the session's locks, which a
+    connection given back to a pool would keep.
+    """
+
+    def __init__(self, dbname, role):
+        """
+        :param str dbname: the database
+        :param str role: what PostgreSQL calls the session in its lists
+        """
+        _name, info = sql_db.connection_info_for(dbname)
+        name = f"{role} {socket.gethostname()}:{os.getpid()}"
+        info["application_name"] = name[:63]
+        self.cr = QuietCursor(sql_db.ConnectionPool(1), dbname, info)
+
+    def close(self):
+        """Close the connection, whatever state it is in."""
+        connection = self.cr.connection
+        with contextlib.suppress(psycopg2.Error):
+            self.cr.close()
+        with contextlib.suppress(psycopg2.Error):
+            connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def transaction(self, work):
+        """Run ``work(env)`` in a transaction of its own and return its result.
+
+        Replayed at once when another transaction was faster: there is nobody to wait
+        for the answer here, and the work is short.
+
+        :raises psycopg2.Error: when the connection is lost, or replays do not help
+        """
+        for attempt in range(REPLAYS):
+            try:
+                # Modules may have been installed or updated since the last time.
+                self.cr.reset()
+                result = work(api.Environment(self.cr, SUPERUSER_ID, {}))
+                # The connection is this session's own: no caller's work is committed.
+                self.cr.commit()  # pylint: disable=invalid-commit
+                return result
+            except REPLAYED:
+                self.cr.rollback()
+                if attempt == REPLAYS - 1:
+                    raise
+            except BaseException:
+                with contextlib.suppress(psycopg2.Error):
+                    self.cr.rollback()
+                raise
+        raise AssertionError("unreachable")
+
+
+class Leader(Session):
+    """The session that may relay: at most one per database.
+
+    The lock belongs to the connection that also numbers and settles events. A process
+    that loses the lock has lost the connection, and cannot write any more.
+    """
+
+    def __init__(self, dbname):
+        super().__init__(dbname, "stock_event_relay")
+
+    def acquire(self):
+        """Try to become the leader, and listen for new events. Never waits.
+
+        :return: whether this session is the leader
+        """
+        self.cr.execute(SQL("SELECT pg_try_advisory_lock(%s, %s)", LOCK_CLASS, LOCK_OBJECT))
+        [is_leader] = self.cr.fetchone()
+        if is_leader:
+            self.cr.execute(SQL("LISTEN %s", SQL.identifier(NOTIFY_CHANNEL)))
+        # It is from its commit on that the session listens.
+        self.cr.commit()  # pylint: disable=invalid-commit
+        return is_leader
+
+    def fileno(self):
+        """Return the descriptor that is readable when PostgreSQL has something."""
+        return self.cr.connection.fileno()
+
+    def take_notifications(self):
+        """Return whether new events were announced since the last call.
+
+        :raises psycopg2.Error: when the connection, and with it the lock, is lost
+        """
+        connection = self.cr.connection
+        connection.poll()
+        announced = bool(connection.notifies)
+        connection.notifies.clear()
+        return announced
+
+    def check(self):
+        """Make sure that the session is still there.
+
+        :raises psycopg2.Error: when it is not
+        """
+        self.cr.execute(SQL("SELECT 1"))
+        self.cr.rollback()

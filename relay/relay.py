@@ -1,0 +1,325 @@
+import logging
+import random
+import selectors
+import socket
+import time
+
+from ..broker import Publisher
+from .leader import Leader
+
+_logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 1000
+POLL_SECONDS = 1
+CONFIGURATION_SECONDS = 1
+# A batch that takes longer, since one key has many events in it, is cut short, so that
+# the events of other keys do not wait for it.
+BATCH_SECONDS = 1
+CONFIRM_SECONDS = 60
+SHORTEST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 30
+
+
+class Backoff:
+    """How long to wait after failures in a row: longer each time, and not in step with
+    others, so that a server that comes back is not met by all of them at once."""
+
+    def __init__(self):
+        self.failures = 0
+
+    def next_seconds(self):
+        """Count a failure and return how long to wait."""
+        delay = SHORTEST_BACKOFF_SECONDS * 2 ** min(self.failures, 10)
+        self.failures += 1
+        return min(delay, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
+
+    def reset(self):
+        """Count from the start again."""
+        self.failures = 0
+
+
+class Alarm:
+    """Wakes a thread that waits, from any other thread or a signal handler."""
+
+    def __init__(self):
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+
+    def ring(self):
+        """Wake whoever waits, or spare it the next wait."""
+        try:
+            self._sender.send(b"!")
+        except OSError:
+            # Full: it is about to wake up anyway. Closed: nobody waits any more.
+            return
+
+    def wait(self, leader, timeout_seconds):
+        """Wait for a ring, a message from PostgreSQL, or the time to pass.
+
+        :return: whether anything happened
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._receiver, selectors.EVENT_READ)
+            if leader:
+                selector.register(leader, selectors.EVENT_READ)
+            events = selector.select(timeout_seconds)
+        try:
+            while self._receiver.recv(4096):
+                pass
+        except BlockingIOError:
+            return bool(events)
+
+    def close(self):
+        """Free the sockets."""
+        self._receiver.close()
+        self._sender.close()
+
+
+class ChannelRelay:
+    """One channel's way to its broker. Waits for nothing: ``step`` does what can be
+    done now."""
+
+    def __init__(self, channel_id, target, leader, alarm):
+        self.channel_id = channel_id
+        self.target = target
+        self.sent_count = 0
+        self.may_have_more = True
+        self.is_stopping = False
+        self._leader = leader
+        self._alarm = alarm
+        self._publisher = None
+        self._batch = None
+        self._stopped_sending = False
+        self._backoff = Backoff()
+        self._retry_at = 0
+        self._error = None
+
+    @property
+    def is_sending(self):
+        return self._batch is not None
+
+    @property
+    def has_failed(self):
+        return self._error is not None
+
+    def step(self):
+        """Do what can be done now.
+
+        :return: whether to call again at once
+        """
+        if self._publisher is None:
+            self._connect()
+        elif self._batch and (self._batch.finished or self._publisher.closed):
+            self._settle()
+            return True
+        elif self._publisher.closed:
+            self._after_failure(self._publisher.error)
+        elif self._batch:
+            self._watch()
+        elif self._publisher.ready and not self.is_stopping:
+            return self._send()
+        return False
+
+    def close(self):
+        """End the connection to the broker at once."""
+        if self._publisher:
+            self._publisher.close()
+
+    def _connect(self):
+        if time.monotonic() >= self._retry_at and not self.is_stopping:
+            self._publisher = Publisher(self.target, self._alarm.ring)
+            self._publisher.start()
+
+    def _send(self):
+        messages, looked_at = self._leader.transaction(
+            lambda env: env["stock.event.outbox"]._take(self.channel_id, BATCH_SIZE)
+        )
+        self.may_have_more = looked_at == BATCH_SIZE
+        if messages:
+            self._batch = self._publisher.publish(messages)
+            self._stopped_sending = False
+        elif not looked_at:
+            self._report_recovery()
+        # Rows that were all put aside make room for those behind them.
+        return bool(looked_at and not messages)
+
+    def _watch(self):
+        now = time.monotonic()
+        is_late = now - self._batch.started_at > BATCH_SECONDS
+        if (is_late or self.is_stopping) and not self._stopped_sending:
+            self._stopped_sending = True
+            self.may_have_more = True
+            self._publisher.stop_sending()
+        if now - self._batch.progress_at > CONFIRM_SECONDS:
+            self._publisher.close()
+            self._publisher.error = f"no confirm within {CONFIRM_SECONDS} seconds"
+
+    def _settle(self):
+        batch = self._batch
+        self._leader.transaction(
+            lambda env: env["stock.event.outbox"]._settle(self.channel_id, batch)
+        )
+        self._batch = None
+        self.sent_count += len(batch.confirmed)
+        if batch.confirmed:
+            self._backoff.reset()
+            self._report_recovery()
+        for reason in batch.returned.values():
+            _logger.warning("An event of channel %s waits: %s", self.channel_id, reason)
+
+    def _after_failure(self, error):
+        self._publisher.close()
+        self._publisher = None
+        self._retry_at = time.monotonic() + self._backoff.next_seconds()
+        if error != self._error:
+            self._record_error(error)
+            _logger.warning(
+                "No connection to RabbitMQ at %s for channel %s; events are kept and "
+                "it is tried again: %s",
+                self.target.address,
+                self.channel_id,
+                error,
+            )
+        self._error = error
+
+    def _report_recovery(self):
+        """Note that it works: events are confirmed, or there are none to send.
+
+        A connection alone says little: a broker in a memory alarm accepts it and then
+        reads nothing.
+        """
+        if self._error is None:
+            return
+        _logger.info(
+            "RabbitMQ at %s works again for channel %s",
+            self.target.address,
+            self.channel_id,
+        )
+        self._record_error(None)
+        self._error = None
+
+    def _record_error(self, error):
+        self._leader.transaction(
+            lambda env: env["stock.event.channel"]._record_error(self.channel_id, error)
+        )
+
+
+class Relay:
+    """Empties the outboxes of a database, for as long as its leader's session lives."""
+
+    def __init__(self, leader, alarm):
+        """
+        :param Leader leader: a session that has become the leader
+        :param Alarm alarm: rung when there is something to do
+        """
+        self._leader = leader
+        self._alarm = alarm
+        self._channels = {}
+        self._retired_count = 0
+        self._follow_at = 0
+
+    @property
+    def sent_count(self):
+        """How many events were confirmed."""
+        current = sum(channel.sent_count for channel in self._channels.values())
+        return self._retired_count + current
+
+    @property
+    def is_sending(self):
+        return any(channel.is_sending for channel in self._channels.values())
+
+    @property
+    def has_failed(self):
+        """Whether no channel can publish."""
+        return all(channel.has_failed for channel in self._channels.values())
+
+    @property
+    def may_have_more(self):
+        return any(channel.may_have_more for channel in self._channels.values())
+
+    def step(self):
+        """Do what can be done now, for each channel.
+
+        :return: whether to call again at once
+        :raises psycopg2.Error: when the session is lost; then only close
+        """
+        self._follow_configuration()
+        busy = [channel.step() for channel in self._channels.values()]
+        return any(busy)
+
+    def finish(self, timeout_seconds=10):
+        """Send nothing new, and settle what is in flight."""
+        deadline = time.monotonic() + timeout_seconds
+        for channel in self._channels.values():
+            channel.is_stopping = True
+        while self.is_sending and time.monotonic() < deadline:
+            for channel in self._channels.values():
+                channel.step()
+            if self.is_sending:
+                self._alarm.wait(self._leader, 0.1)
+                self._leader.take_notifications()
+
+    def close(self):
+        """End all connections to brokers at once."""
+        for channel in self._channels.values():
+            channel.close()
+
+    def _follow_configuration(self):
+        if time.monotonic() < self._follow_at:
+            return
+        self._follow_at = time.monotonic() + CONFIGURATION_SECONDS
+        targets = self._leader.transaction(lambda env: env["stock.event.channel"]._get_targets())
+        for channel_id, channel in list(self._channels.items()):
+            if targets.get(channel_id) != channel.target:
+                self._retire(channel)
+        for channel_id, target in targets.items():
+            if channel_id not in self._channels:
+                self._channels[channel_id] = ChannelRelay(
+                    channel_id, target, self._leader, self._alarm
+                )
+
+    def _retire(self, channel):
+        """Stop a channel that was paused, changed or deleted, after what is in flight."""
+        channel.is_stopping = True
+        if not channel.is_sending:
+            channel.close()
+            del self._channels[channel.channel_id]
+            self._retired_count += channel.sent_count
+            self._follow_at = 0
+
+
+def run_bounded(dbname, on_progress):
+    """Empty the outboxes of a database as far as a scheduled action's time allows.
+
+    Does nothing where another process is the leader.
+
+    :param str dbname: the database
+    :param on_progress: called with the number of events confirmed since the last call
+        and whether there may be more; returns how many seconds are left
+    """
+    with Leader(dbname) as leader:
+        if not leader.acquire():
+            return
+        alarm = Alarm()
+        relay = Relay(leader, alarm)
+        try:
+            _run_until_done(relay, leader, alarm, on_progress)
+            relay.finish()
+        finally:
+            relay.close()
+            alarm.close()
+
+
+def _run_until_done(relay, leader, alarm, on_progress):
+    reported = 0
+    seconds_left = float("inf")
+    while seconds_left > 0:
+        if not relay.step():
+            if not relay.is_sending and (relay.has_failed or not relay.may_have_more):
+                break
+            alarm.wait(leader, POLL_SECONDS)
+            leader.take_notifications()
+        count = relay.sent_count - reported
+        if count:
+            reported += count
+            seconds_left = on_progress(count, relay.may_have_more)

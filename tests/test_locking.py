@@ -1,0 +1,393 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from odoo import SUPERUSER_ID, Command, api
+from odoo.modules.registry import Registry
+from odoo.tests import BaseCase, get_db_name, new_test_user, tagged
+from odoo.tools import SQL, mute_logger
+
+from ..locking import StockBusyError, restartable
+from .processes import OdooProcess
+
+
+@tagged("post_install", "-at_install")
+class ContentionCase(BaseCase):
+    """Several sessions: everything is committed, nothing is rolled back at the end.
+
+    The ledger has no undo, so what a test leaves is archived, not deleted; the
+    database of a test run is made anew for each.
+    """
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.registry = Registry(get_db_name())
+        with cls._session() as env:
+            warehouse = env["stock.warehouse"].search([], limit=1)
+            cls.stock_id = warehouse.lot_stock_id.id
+            cls.out_type_id = warehouse.out_type_id.id
+            cls.customers_id = env.ref("stock.stock_location_customers").id
+            cls.product_ids = []
+
+    @classmethod
+    def tearDownClass(cls):
+        with cls._session() as env:
+            products = env["product.product"].browse(cls.product_ids)
+            moves = env["stock.move"].search([("product_id", "in", products.ids)])
+            moves.filtered(lambda move: move.state != "done")._action_cancel()
+            products.action_archive()
+        super().tearDownClass()
+
+    @classmethod
+    @contextmanager
+    def _session(cls):
+        """A transaction of its own, committed when the block ends well."""
+        with cls.registry.cursor() as cr:
+            yield api.Environment(cr, SUPERUSER_ID, {"tracking_disable": True})
+
+    @classmethod
+    def _create_stock(cls, quantity):
+        with cls._session() as env:
+            product = env["product.product"].create(
+                {"name": "Contested", "type": "consu", "is_storable": True}
+            )
+            cls.product_ids.append(product.id)
+            env["stock.quant"]._update_available_quantity(
+                product, env["stock.location"].browse(cls.stock_id), quantity
+            )
+            return product.id
+
+    @classmethod
+    def _create_deliveries(cls, product_id, count, quantity=1, reserve=False):
+        with cls._session() as env:
+            product = env["product.product"].browse(product_id)
+            pickings = env["stock.picking"].create(
+                [
+                    {
+                        "picking_type_id": cls.out_type_id,
+                        "location_id": cls.stock_id,
+                        "location_dest_id": cls.customers_id,
+                        "move_ids": [
+                            Command.create(
+                                {
+                                    "product_id": product.id,
+                                    "product_uom_qty": quantity,
+                                    "product_uom": product.uom_id.id,
+                                    "location_id": cls.stock_id,
+                                    "location_dest_id": cls.customers_id,
+                                }
+                            )
+                        ],
+                    }
+                    for _i in range(count)
+                ]
+            )
+            pickings.action_confirm()
+            if reserve:
+                pickings.action_assign()
+                assert set(pickings.mapped("state")) == {"assigned"}
+            else:
+                pickings.do_unreserve()
+            return pickings.ids
+
+    def _get_figures(self, product_id):
+        """Return on hand, reserved on quants, reserved on lines, rows of the stock."""
+        with self._session() as env:
+            [[on_hand, reserved, rows]] = env.execute_query(
+                SQL(
+                    """SELECT COALESCE(SUM(quantity), 0),
+                              COALESCE(SUM(reserved_quantity), 0), COUNT(*)
+                         FROM stock_quant WHERE product_id = %s AND location_id = %s""",
+                    product_id,
+                    self.stock_id,
+                )
+            )
+            lines = env["stock.move.line"].search(
+                [("product_id", "=", product_id), ("state", "not in", ("done", "cancel"))]
+            )
+            [[ledger_on_hand, ledger_reserved]] = env.execute_query(
+                SQL(
+                    """SELECT COALESCE(SUM(quantity), 0),
+                              COALESCE(SUM(reserved_quantity), 0)
+                         FROM stock_ledger_entry
+                        WHERE product_id = %s AND location_id = %s""",
+                    product_id,
+                    self.stock_id,
+                )
+            )
+            self.assertEqual((ledger_on_hand, ledger_reserved), (on_hand, reserved))
+            return on_hand, reserved, sum(lines.mapped("quantity")), rows
+
+    def _get_states(self, picking_ids):
+        with self._session() as env:
+            pickings = env["stock.picking"].browse(picking_ids)
+            return [picking.state for picking in pickings]
+
+
+class TestLocking(ContentionCase):
+    """Two sessions in one process, in an order that the test decides."""
+
+    def _write_something(self, env):
+        """Make the transaction one that cannot be restarted."""
+        env["res.partner"].browse(env.user.partner_id.id).comment = "busy"
+        env.flush_all()
+
+    def test_writing_transaction_queues_instead_of_overselling(self):
+        product_id = self._create_stock(1)
+        first, second = self._create_deliveries(product_id, 2)
+        with self._session() as env:
+            env["stock.picking"].browse(first).action_assign()
+            env.flush_all()
+            with self._session() as other_env:
+                self._write_something(other_env)
+                picking = other_env["stock.picking"].browse(second)
+                picking.action_assign()
+                self.assertFalse(picking.move_line_ids)
+                self.assertTrue(picking.reservation_queued)
+                self.assertIn(
+                    picking,
+                    picking.search([("reservation_queued", "=", True)]),
+                )
+                self.assertNotIn(
+                    picking,
+                    picking.search([("reservation_queued", "=", False)]),
+                )
+        self.assertEqual(self._get_figures(product_id), (1, 1, 1, 1))
+        with self._session() as env:
+            env["stock.move"]._process_reservation_queue()
+        with self._session() as env:
+            picking = env["stock.picking"].browse(second)
+            self.assertFalse(picking.reservation_queued, "there is nothing to wait for")
+            self.assertEqual(picking.state, "confirmed")
+        self.assertEqual(self._get_figures(product_id), (1, 1, 1, 1))
+
+    def test_queue_reserves_what_is_left(self):
+        product_id = self._create_stock(3)
+        first, second = self._create_deliveries(product_id, 2, quantity=2)
+        with self._session() as env:
+            env["stock.picking"].browse(first).action_assign()
+            env.flush_all()
+            with self._session() as other_env:
+                self._write_something(other_env)
+                other_env["stock.picking"].browse(second).action_assign()
+            with self._session() as other_env:
+                # Still locked: it stays queued, and nothing fails.
+                with mute_logger("odoo.sql_db"):
+                    other_env["ir.config_parameter"].set_param(
+                        "stock_event_ledger.lock_timeout_seconds", "0.05"
+                    )
+            try:
+                with self._session() as other_env:
+                    other_env["stock.move"]._process_reservation_queue()
+            finally:
+                with self._session() as other_env:
+                    other_env["ir.config_parameter"].set_param(
+                        "stock_event_ledger.lock_timeout_seconds", False
+                    )
+            with self._session() as other_env:
+                self.assertTrue(other_env["stock.picking"].browse(second).reservation_queued)
+        with self._session() as env:
+            env["stock.move"]._process_reservation_queue()
+        with self._session() as env:
+            move = env["stock.picking"].browse(second).move_ids
+            self.assertEqual((move.state, move.quantity), ("partially_available", 1))
+            self.assertFalse(move.reservation_queued_date)
+        self.assertEqual(self._get_figures(product_id), (3, 3, 3, 1))
+
+    def test_failing_move_does_not_block_the_queue(self):
+        product_id = self._create_stock(5)
+        first, second = self._create_deliveries(product_id, 2)
+        with self._session() as env:
+            moves = env["stock.picking"].browse([first, second]).move_ids
+            moves.reservation_queued_date = "2024-01-01"
+            broken = moves[0]
+            # A unit that the quantity cannot be expressed in makes reserving fail.
+            env.cr.execute(
+                SQL(
+                    "UPDATE stock_move SET location_id = %s WHERE id = %s",
+                    self.customers_id,
+                    broken.id,
+                )
+            )
+            broken_id = broken.id
+        with self._session() as env:
+            env["stock.move"]._process_reservation_queue()
+        self.assertEqual(self._get_states([second]), ["assigned"])
+        with self._session() as env:
+            self.assertFalse(env["stock.move"].browse(broken_id).reservation_queued_date)
+
+    def test_unreserving_leaves_the_queue(self):
+        product_id = self._create_stock(1)
+        [picking_id] = self._create_deliveries(product_id, 1)
+        with self._session() as env:
+            picking = env["stock.picking"].browse(picking_id)
+            picking.move_ids.reservation_queued_date = "2024-01-01"
+            picking.do_unreserve()
+            self.assertFalse(picking.reservation_queued)
+
+    def test_restartable_transaction_waits_and_sees_the_result(self):
+        product_id = self._create_stock(3)
+        first, second = self._create_deliveries(product_id, 2, quantity=2)
+        started = threading.Event()
+
+        def assign():
+            with self._session() as env, restartable():
+                picking = env["stock.picking"].browse(second)
+                picking.move_ids.mapped("product_id.name")  # takes its snapshot
+                started.set()
+                picking.action_assign()
+
+        with ThreadPoolExecutor(1) as executor:
+            with self._session() as env:
+                env["stock.picking"].browse(first).action_assign()
+                env.flush_all()
+                waiting = executor.submit(assign)
+                started.wait(10)
+            waiting.result(30)
+        with self._session() as env:
+            move = env["stock.picking"].browse(second).move_ids
+            self.assertEqual((move.state, move.quantity), ("partially_available", 1))
+        self.assertEqual(self._get_figures(product_id), (3, 3, 3, 1))
+
+    def test_waiting_ends_with_a_clear_message(self):
+        product_id = self._create_stock(3)
+        first, second = self._create_deliveries(product_id, 2)
+        with self._session() as env:
+            env["ir.config_parameter"].set_param("stock_event_ledger.lock_timeout_seconds", "0.05")
+        try:
+            with self._session() as env:
+                env["stock.picking"].browse(first).action_assign()
+                env.flush_all()
+                with (
+                    self._session() as other_env,
+                    restartable(),
+                    self.assertRaisesRegex(StockBusyError, "try again"),
+                ):
+                    other_env["stock.picking"].browse(second).action_assign()
+        finally:
+            with self._session() as env:
+                env["ir.config_parameter"].set_param(
+                    "stock_event_ledger.lock_timeout_seconds", False
+                )
+        self.assertEqual(self._get_states([first, second]), ["assigned", "confirmed"])
+
+    def test_validating_beside_a_lock_takes_nobodys_reservation(self):
+        product_id = self._create_stock(4)
+        first, second, third = self._create_deliveries(product_id, 3, reserve=True)
+        with self._session() as env:
+            env["stock.picking"].browse(first).move_ids.picked = True
+            env["stock.picking"].browse(first).button_validate()
+            env.flush_all()
+            with self._session() as other_env:
+                self._write_something(other_env)
+                picking = other_env["stock.picking"].browse(second)
+                picking.move_ids.picked = True
+                picking.button_validate()
+            # Two rows now; the next one must not be cheated by either.
+            with self._session() as other_env:
+                self._write_something(other_env)
+                picking = other_env["stock.picking"].browse(third)
+                picking.move_ids.picked = True
+                picking.button_validate()
+        self.assertEqual(self._get_states([first, second, third]), ["done"] * 3)
+        self.assertEqual(self._get_figures(product_id)[:3], (1, 0, 0))
+        with self._session() as env:
+            env["stock.quant"]._merge_quants()
+        self.assertEqual(self._get_figures(product_id), (1, 0, 0, 1))
+
+    def test_row_changed_since_the_snapshot_is_not_replayed(self):
+        product_id = self._create_stock(4)
+        first, second = self._create_deliveries(product_id, 2, reserve=True)
+        with self._session() as env:
+            self._write_something(env)  # takes the snapshot
+            with self._session() as other_env:
+                picking = other_env["stock.picking"].browse(first)
+                picking.move_ids.picked = True
+                picking.button_validate()
+            picking = env["stock.picking"].browse(second)
+            picking.move_ids.picked = True
+            picking.button_validate()
+        self.assertEqual(self._get_states([first, second]), ["done"] * 2)
+        self.assertEqual(self._get_figures(product_id)[:3], (2, 0, 0))
+
+    def test_more_unreserved_than_reserved_is_clamped_as_in_core(self):
+        product_id = self._create_stock(4)
+        self._create_deliveries(product_id, 1, reserve=True)
+        with self._session() as env:
+            product = env["product.product"].browse(product_id)
+            location = env["stock.location"].browse(self.stock_id)
+            env["stock.quant"]._update_reserved_quantity(product, location, -3)
+            quant = env["stock.quant"]._gather(product, location)
+            self.assertEqual(quant.reserved_quantity, 0)
+            env["stock.quant"]._clean_reservations()
+            self.assertEqual(quant.reserved_quantity, 1)
+        self.assertEqual(self._get_figures(product_id), (4, 1, 1, 1))
+
+
+class TestContention(ContentionCase):
+    """Eight XML-RPC sessions against a real server."""
+
+    SESSIONS = 8
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with cls._session() as env:
+            login = "contention_user"
+            user = env["res.users"].search([("login", "=", login)]) or new_test_user(
+                env, login, groups="stock.group_stock_user"
+            )
+            user.password = login
+            cls.user_id, cls.password = user.id, login
+        cls.server = cls.enterClassContext(OdooProcess(cls.registry.db_name))
+
+    def _press(self, method, picking_ids):
+        """Call a transfer's method from many sessions at the same moment.
+
+        :return: list of the faults, if any
+        """
+        barrier = threading.Barrier(self.SESSIONS, timeout=60)
+
+        def press(mine):
+            call = self.server.get_session(self.user_id, self.password)
+            call("res.users", "read", [self.user_id], ["login"])
+            barrier.wait()
+            faults = []
+            for picking_id in mine:
+                try:
+                    call("stock.picking", method, [picking_id])
+                except Exception as fault:  # noqa: BLE001
+                    faults.append(str(fault))
+            return faults
+
+        shares = [picking_ids[i :: self.SESSIONS] for i in range(self.SESSIONS)]
+        with ThreadPoolExecutor(self.SESSIONS) as executor:
+            return [fault for faults in executor.map(press, shares) for fault in faults]
+
+    def test_one_unit_is_reserved_once(self):
+        for _round in range(3):
+            product_id = self._create_stock(1)
+            picking_ids = self._create_deliveries(product_id, self.SESSIONS)
+            self.assertEqual(self._press("action_assign", picking_ids), [])
+            self.assertEqual(self._get_figures(product_id), (1, 1, 1, 1))
+            self.assertEqual(self._get_states(picking_ids).count("assigned"), 1)
+
+    def test_hot_product_is_reserved_in_full(self):
+        product_id = self._create_stock(20)
+        picking_ids = self._create_deliveries(product_id, 24)
+        self.assertEqual(self._press("action_assign", picking_ids), [])
+        self.assertEqual(self._get_figures(product_id), (20, 20, 20, 1))
+        self.assertEqual(self._get_states(picking_ids).count("assigned"), 20)
+
+    def test_reserved_deliveries_are_all_validated(self):
+        product_id = self._create_stock(24)
+        picking_ids = self._create_deliveries(product_id, 24, reserve=True)
+        with self._session() as env:
+            env["stock.picking"].browse(picking_ids).move_ids.picked = True
+        self.assertEqual(self._press("button_validate", picking_ids), [])
+        self.assertEqual(self._get_states(picking_ids), ["done"] * 24)
+        self.assertEqual(self._get_figures(product_id)[:3], (0, 0, 0))
+        log = self.server.read_log()
+        self.assertNotIn("SERIALIZATION_FAILURE", log)
+        self.assertNotIn(" ERROR ", log)

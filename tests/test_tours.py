@@ -1,0 +1,36 @@
+from odoo.tests import HttpCase, new_test_user, tagged
+
+from .common import LedgerCase
+
+
+@tagged("post_install", "-at_install")
+class TestTours(HttpCase, LedgerCase):
+    """The screens, in a real browser, as an inventory user."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.login = "tour_stock_user"
+        new_test_user(
+            cls.env,
+            cls.login,
+            groups="stock.group_stock_user",
+            context={"no_reset_password": True},
+        )
+        cls.tour_product = cls._create_product("Tour Product")
+        cls._receive(cls.tour_product, 10)
+
+    def test_delivery(self):
+        picking = self._create_picking("out", {self.tour_product: 3})
+        picking.action_confirm()
+        picking.do_unreserve()
+        self.start_tour(
+            f"/odoo/action-stock.stock_picking_action_picking_type/{picking.id}",
+            "stock_event_ledger_delivery",
+            login=self.login,
+        )
+        self.assertEqual(picking.state, "done")
+        self.assertLedgerBalanced()
+
+    def test_menus(self):
+        self.start_tour("/odoo", "stock_event_ledger_menus", login=self.login)
