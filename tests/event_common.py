@@ -1,4 +1,3 @@
-import atexit
 import json
 import os
 import signal
@@ -11,61 +10,16 @@ from urllib.parse import unquote, urlsplit
 
 import pika
 
-from odoo import SUPERUSER_ID, api, sql_db
+from odoo import SUPERUSER_ID, api
 from odoo.modules.registry import Registry
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import config
-from odoo.tools.misc import find_pg_tool
 
 from ..relay.relay import run_bounded
+from .database_copy import copy_database
 
 SOURCE_QUANTITY = {"RECEIPT": 1, "CUSTOMER_RETURN": 1, "SALE": -1, "SCRAP": -1}
 DEADLINE_SECONDS = 180
-_copies = {}
-
-
-def copy_database(source):
-    """Copy what is committed in a database into one that tests may commit to.
-
-    A relay works with committed rows, and ledger entries cannot be deleted. Made once
-    per process: `createdb -T` asks for a source that nobody is connected to.
-    """
-    if source not in _copies:
-        copy = source[:50] + "_events"
-        drop_database(copy)
-        _run_pg("createdb", copy)
-        dump = subprocess.run(
-            [find_pg_tool("pg_dump"), "--no-owner", source],
-            check=True,
-            capture_output=True,
-        )
-        _run_pg("psql", "--quiet", "--no-psqlrc", copy, input=dump.stdout)
-        with _no_test_mode():
-            Registry(copy)
-        _copies[source] = copy
-        atexit.register(drop_database, copy, check=False)
-    return _copies[source]
-
-
-@contextmanager
-def _no_test_mode():
-    # In test mode, loading a registry would start the tests of its modules.
-    test_enable = config["test_enable"]
-    config["test_enable"] = False
-    try:
-        yield
-    finally:
-        config["test_enable"] = test_enable
-
-
-def drop_database(name, check=True):
-    Registry.delete(name)
-    sql_db.close_db(name)
-    _run_pg("dropdb", "--if-exists", "--force", name, check=check)
-
-
-def _run_pg(tool, *arguments, check=True, **kwargs):
-    subprocess.run([find_pg_tool(tool), *arguments], check=check, capture_output=True, **kwargs)
 
 
 @tagged("post_install", "-at_install")

@@ -8,36 +8,23 @@ from odoo.tests import BaseCase, get_db_name, new_test_user, tagged
 from odoo.tools import SQL, mute_logger
 
 from ..locking import StockBusyError, restartable
+from .database_copy import copy_database
 from .processes import OdooProcess
 
 
 @tagged("post_install", "-at_install")
 class ContentionCase(BaseCase):
-    """Several sessions: everything is committed, nothing is rolled back at the end.
-
-    The ledger has no undo, so what a test leaves is archived, not deleted; the
-    database of a test run is made anew for each.
-    """
+    """Several sessions: everything is committed, to a copy of the database."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.registry = Registry(get_db_name())
+        cls.registry = Registry(copy_database(get_db_name()))
         with cls._session() as env:
             warehouse = env["stock.warehouse"].search([], limit=1)
             cls.stock_id = warehouse.lot_stock_id.id
             cls.out_type_id = warehouse.out_type_id.id
             cls.customers_id = env.ref("stock.stock_location_customers").id
-            cls.product_ids = []
-
-    @classmethod
-    def tearDownClass(cls):
-        with cls._session() as env:
-            products = env["product.product"].browse(cls.product_ids)
-            moves = env["stock.move"].search([("product_id", "in", products.ids)])
-            moves.filtered(lambda move: move.state != "done")._action_cancel()
-            products.action_archive()
-        super().tearDownClass()
 
     @classmethod
     @contextmanager
@@ -52,7 +39,6 @@ class ContentionCase(BaseCase):
             product = env["product.product"].create(
                 {"name": "Contested", "type": "consu", "is_storable": True}
             )
-            cls.product_ids.append(product.id)
             env["stock.quant"]._update_available_quantity(
                 product, env["stock.location"].browse(cls.stock_id), quantity
             )
