@@ -1,13 +1,10 @@
-import itertools
-from dataclasses import dataclass
-from decimal import Decimal
-
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import MissingError, UserError
 from odoo.tools import SQL
 from odoo.tools.misc import split_every
 
-from ..cause import NO_CAUSE, LineBatch, LineCause, StockKey, current_cause
+from .. import buffer
+from ..cause import NO_CAUSE
 from ..fields import HistoricalMany2one
 
 EVENT_TYPES = [
@@ -27,24 +24,6 @@ EVENT_TYPES = [
     ("OPENING", "Opening"),
     ("CORRECTION", "Correction"),
 ]
-
-BUFFER = "stock_event_ledger.buffer"
-# Never reused in a process, so that a mark restored by a rolled back savepoint is
-# lower than the mark of every change that was made inside it.
-_marks = itertools.count(1)
-
-
-@dataclass(slots=True)
-class Change:
-    """One change of one quant, waiting in the cursor to become part of an entry."""
-
-    mark: int
-    key: StockKey
-    quantity: Decimal
-    reserved_quantity: Decimal
-    user_id: int
-    company_id: int
-    cause: LineCause | None
 
 
 class StockLedgerEntry(models.Model):
@@ -247,87 +226,18 @@ class StockLedgerEntry(models.Model):
         :param Decimal quantity: change of the on-hand quantity, product's unit
         :param Decimal reserved_quantity: change of the reserved quantity, same unit
         """
-        if not quantity and not reserved_quantity:
-            return
-        buffer = self._get_buffer()
-        mark = next(_marks)
-        self._drop_undone(buffer, self._exchange_mark(mark))
-        cause = current_cause()
-        change = Change(
-            mark=mark,
-            key=key,
-            quantity=quantity,
-            reserved_quantity=reserved_quantity,
-            user_id=self.env.uid,
-            company_id=key.company_id or self.env.company.id,
-            cause=None if isinstance(cause, LineBatch) else cause,
-        )
-        if isinstance(cause, LineBatch):
-            cause.changes.append(change)
-        buffer.append(change)
-
-    @api.model
-    def _get_buffer(self):
-        precommit = self.env.cr.precommit
-        if BUFFER not in precommit.data:
-            precommit.data[BUFFER] = []
-            # The superuser's environment, because whoever may move stock need not
-            # have the right to read all that an entry tells.
-            env = api.Environment(self.env.cr, SUPERUSER_ID, {})
-            precommit.add(env[self._name]._flush_buffer)
-        return precommit.data[BUFFER]
-
-    @api.model
-    def _exchange_mark(self, mark):
-        """Set the transaction's mark; return the mark that it had.
-
-        A local setting is undone with the savepoint that it was made in, exactly as
-        the change of the quant is. ``cr.savepoint(flush=False)`` clears no buffer when
-        it rolls back, so the mark is how its changes are told from effective ones.
-        """
-        [[before, _now]] = self.env.execute_query(
-            SQL(
-                """SELECT current_setting('stock_event_ledger.mark', true),
-                          set_config('stock_event_ledger.mark', %s, true)""",
-                str(mark),
-            )
-        )
-        return int(before or 0)
-
-    @api.model
-    def _drop_undone(self, buffer, mark):
-        while buffer and buffer[-1].mark > mark:
-            buffer.pop()
+        if quantity or reserved_quantity:
+            buffer.note(self.env, key, quantity, reserved_quantity, self._flush_buffer)
 
     @api.model
     def _flush_buffer(self):
         """Write the changes noted so far to the ledger. Runs before each commit."""
-        buffer = self.env.cr.precommit.data.pop(BUFFER, None)
-        if not buffer:
-            return
-        [[mark]] = self.env.execute_query(
-            SQL("SELECT current_setting('stock_event_ledger.mark', true)")
-        )
-        self._drop_undone(buffer, int(mark or 0))
-        env = api.Environment(self.env.cr, SUPERUSER_ID, {})
-        ledger = env[self._name]
-        ledger._append(ledger._prepare_entries_vals(self._merge_changes(buffer)))
-
-    @api.model
-    def _merge_changes(self, changes):
-        """Sum the changes of one stock key by one move line; drop those that cancel.
-
-        :return: list of Change, in the order of each one's first change
-        """
-        merged = {}
-        for change in changes:
-            identity = (change.key, change.cause, change.user_id, change.company_id)
-            if identity in merged:
-                merged[identity].quantity += change.quantity
-                merged[identity].reserved_quantity += change.reserved_quantity
-            else:
-                merged[identity] = change
-        return [c for c in merged.values() if c.quantity or c.reserved_quantity]
+        changes = buffer.take(self.env)
+        if changes:
+            # As the superuser, because whoever may move stock need not have the right
+            # to read all that an entry tells.
+            ledger = api.Environment(self.env.cr, SUPERUSER_ID, {})[self._name]
+            ledger._append(ledger._prepare_entries_vals(changes))
 
     # --- writing: from changes to entries ---
 

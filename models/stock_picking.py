@@ -39,11 +39,7 @@ class StockPicking(models.Model):
         return [("move_ids", operator, [("id", "in", queued)])]
 
     def action_confirm(self):
-        self.env["stock.quant"]._lock_before_deciding(
-            self.move_ids.filtered(
-                lambda move: move.state == "draft" and move._should_assign_at_confirm()
-            )._get_quants_to_reserve
-        )
+        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock_on_confirm)
         return super().action_confirm()
 
     def action_assign(self):
@@ -57,6 +53,12 @@ class StockPicking(models.Model):
     def _lock_quants_before_deciding(self):
         """Take the locks of what these transfers reserve, or have reserved."""
         self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock)
+
+    def _get_quants_to_lock_on_confirm(self):
+        moves = self.move_ids.filtered(
+            lambda move: move.state == "draft" and move._should_assign_at_confirm()
+        )
+        return moves._get_quants_to_reserve()
 
     def _get_quants_to_lock(self):
         moves = self.move_ids.filtered(lambda move: move.state not in ("done", "cancel"))

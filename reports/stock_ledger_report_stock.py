@@ -78,14 +78,12 @@ class StockLedgerReportStock(models.Model):
         )
 
     def _query_select(self):
-        # The id is made of what identifies the row (a warehouse has one company; the
-        # company tells apart what is in transit), so that a row that is read after it
-        # was found is the same one. It stays within the integers of a browser as long
-        # as there are fewer than 2^20 warehouses.
+        # The id is that of the row's oldest balance, so that a row that is read after it
+        # was found is the same one. Before the first fold of a product in a warehouse it
+        # is a delta's, below zero, which XML-RPC's 32 bits can also carry.
         return SQL(
             """
-            COALESCE(2 * location.warehouse_id, 2 * stock.company_id + 1, 1)::bigint
-                * 4294967296 + product.id AS id,
+            COALESCE(MIN(stock.balance_id), -MIN(stock.delta_id)) AS id,
             product.id AS product_id,
             template.categ_id AS product_categ_id,
             location.warehouse_id AS warehouse_id,
@@ -99,10 +97,12 @@ class StockLedgerReportStock(models.Model):
     def _query_from(self):
         return SQL(
             """
-            (SELECT product_id, location_id, company_id, quantity, reserved_quantity
+            (SELECT id AS balance_id, NULL::integer AS delta_id, product_id, location_id,
+                    company_id, quantity, reserved_quantity
                FROM stock_ledger_balance
               UNION ALL
-             SELECT product_id, location_id, company_id, quantity, reserved_quantity
+             SELECT NULL, id, product_id, location_id, company_id, quantity,
+                    reserved_quantity
                FROM stock_ledger_delta) AS stock
             JOIN stock_location location ON location.id = stock.location_id
             JOIN product_product product ON product.id = stock.product_id

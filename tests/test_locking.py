@@ -45,7 +45,7 @@ class ContentionCase(BaseCase):
             return product.id
 
     @classmethod
-    def _create_deliveries(cls, product_id, count, quantity=1, reserve=False):
+    def _create_deliveries(cls, product_id, count, quantity=1, reserve=False, draft=False):
         with cls._session() as env:
             product = env["product.product"].browse(product_id)
             pickings = env["stock.picking"].create(
@@ -69,6 +69,8 @@ class ContentionCase(BaseCase):
                     for _i in range(count)
                 ]
             )
+            if draft:
+                return pickings.ids
             pickings.action_confirm()
             if reserve:
                 pickings.action_assign()
@@ -363,6 +365,13 @@ class TestContention(ContentionCase):
         product_id = self._create_stock(20)
         picking_ids = self._create_deliveries(product_id, 24)
         self.assertEqual(self._press("action_assign", picking_ids), [])
+        self.assertEqual(self._get_figures(product_id), (20, 20, 20, 1))
+        self.assertEqual(self._get_states(picking_ids).count("assigned"), 20)
+
+    def test_confirming_reserves_no_more_than_there_is(self):
+        product_id = self._create_stock(20)
+        picking_ids = self._create_deliveries(product_id, 24, draft=True)
+        self.assertEqual(self._press("action_confirm", picking_ids), [])
         self.assertEqual(self._get_figures(product_id), (20, 20, 20, 1))
         self.assertEqual(self._get_states(picking_ids).count("assigned"), 20)
 

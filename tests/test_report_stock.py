@@ -1,3 +1,5 @@
+import xmlrpc.client
+
 from odoo.tests import Form
 
 from .common import LedgerCase
@@ -67,13 +69,27 @@ class TestReportStock(LedgerCase):
 
     def test_rows_keep_their_ids(self):
         self._receive(self.product, 10)
+        self.env["stock.ledger.entry"]._flush_buffer()
+        self.env["stock.ledger.balance"]._fold()
         report = self.env["stock.ledger.report.stock"]
         row = report.search([("product_id", "=", self.product.id)])
         self._receive(self.serial_product, 1, lots=[self._create_lot(self.serial_product, "R1")])
         self._receive(self.product, 1)
-        row.invalidate_recordset()
-        self.assertEqual(row.product_id, self.product)
-        self.assertEqual(row.physical_quantity, 11)
+        self._receive(self.product, 1, destination=self.shelf)
+        for _fold in range(2):
+            self.assertEqual(row.product_id, self.product)
+            self.assertEqual(row.physical_quantity, 12)
+            self.env["stock.ledger.balance"]._fold()
+            row.invalidate_recordset()
+
+    def test_ids_fit_into_xml_rpc(self):
+        self._receive(self.product, 10)
+        report = self.env["stock.ledger.report.stock"]
+        for _fold in range(2):
+            row = report.search([("product_id", "=", self.product.id)])
+            xmlrpc.client.dumps((row.read(["physical_quantity", "product_id"]),))
+            self.assertEqual(report.browse(row.id).product_id, self.product)
+            self.env["stock.ledger.balance"]._fold()
 
     def test_groups_and_drill_down(self):
         self._receive(self.product, 10)
