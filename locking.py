@@ -7,15 +7,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from odoo.exceptions import LockError
-
 _reservation = ContextVar("stock_event_ledger_reservation", default=None)
 _update = ContextVar("stock_event_ledger_update", default=None)
 _restartable = ContextVar("stock_event_ledger_restartable", default=False)
-
-
-class StockBusyError(LockError):
-    """Others held the locks on the stock to be decided on for too long."""
 
 
 class Reservation:

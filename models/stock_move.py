@@ -7,7 +7,7 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-from ..locking import StockBusyError, reserving, restartable
+from ..locking import reserving, restartable
 from ..relay.leader import NOTIFY_CHANNEL
 
 _logger = logging.getLogger(__name__)
@@ -158,10 +158,10 @@ class StockMove(models.Model):
         with self.pool.cursor() as cr, restartable():
             move = self.with_env(self.env(cr=cr)).browse(move_id).exists()
             try:
-                move.env["stock.quant"]._lock_before_deciding(move._get_quants_to_reserve)
-                move._action_assign()
-                cr.flush()
-            except (StockBusyError, OperationalError):
+                if move.env["stock.quant"]._lock_before_deciding(move._get_quants_to_reserve):
+                    move._action_assign()
+                    cr.flush()
+            except OperationalError:
                 # Somebody is still deciding on the same stock.
                 cr.rollback()
             except Exception as error:

@@ -11,7 +11,6 @@ from odoo.tools import SQL
 
 from ..cause import StockKey
 from ..locking import (
-    StockBusyError,
     current_reservation,
     current_update,
     is_restartable,
@@ -260,36 +259,30 @@ class StockQuant(models.Model):
         transaction decides with ``_try_lock_stock_keys`` alone.
 
         :param get_quants: function that returns the quants, called on each snapshot
-        :raises StockBusyError: when others hold the locks for longer than the system
-            parameter ``stock_event_ledger.lock_timeout_seconds`` (10 by default)
+        :return: whether to go on: False, with nothing changed, when others held the
+            locks for longer than the system parameter
+            ``stock_event_ledger.lock_timeout_seconds`` (10 by default)
         """
         if not self._may_restart_transaction():
-            return
-        timeout = self._get_lock_timeout_seconds()
-        deadline = time.monotonic() + timeout
+            return True
+        deadline = time.monotonic() + self._get_lock_timeout_seconds()
         cr = self.env.cr
         while (remaining := deadline - time.monotonic()) > 0:
             try:
                 quants = get_quants()
                 if not quants:
-                    return
+                    return True
                 rows = quants._execute_lock(
                     quants._query_lock_stock_keys(SQL("")), timeout_seconds=remaining
                 )
                 self._get_locked_ids().update(quant_id for [quant_id] in rows)
-                return
+                return True
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 cr.rollback()
             except errors.LockNotAvailable:
                 cr.rollback()
                 break
-        raise StockBusyError(
-            self.env._(
-                "Others have been working on the same stock for more than %(seconds)s "
-                "seconds. Nothing was changed: please try again.",
-                seconds=timeout,
-            )
-        )
+        return False
 
     @api.model
     def _may_restart_transaction(self):
