@@ -3,6 +3,8 @@
 # Paths, messages, ports and background processes. Every script in tools/ sources tools/lib/all.sh, never this alone.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
+# A locale that every Debian has: Perl, in which psql and createdb are wrapped, warns at length about a missing one.
+export LC_ALL=C.UTF-8
 
 say() { printf '%s %s\n' "$(date +%T)" "$*" >&2; }
 
@@ -10,6 +12,9 @@ die() {
     say "error: $*"
     exit 1
 }
+
+# apt-get may end well after a Ctrl-C, with the packages half installed, and no script must go on then.
+trap 'say "interrupted; run it again to continue"; exit 130' INT
 
 short_hash() { printf '%s' "$1" | sha256sum | cut -c1-12; }
 
@@ -32,18 +37,24 @@ mkdir -p "$STATE"/{addons,log,ports,run} "$CACHE"
 
 # quietly LABEL COMMAND...: one line of progress, the output kept in a log and shown where the command fails.
 quietly() {
-    local label="$1" started=$SECONDS log status
+    local label="$1" started=$SECONDS log status alive
     log="$(mktemp "$LOGS/step.XXXXXX")"
     shift
     say "$label ..."
+    # Says every 30 s that the step goes on. It ends with the pipe, hence with this script, however that ends.
+    exec {alive}> >(
+        exec 8>&- 9>&-
+        while read -r -t 30 || [ $? -gt 128 ]; do say "$label: $((SECONDS - started)) s so far"; done
+    )
     # Not as an "if" of its own, where bash ignores what fails inside a function.
     set +e
     (
         set -e
         "$@"
-    ) >"$log" 2>&1 </dev/null
+    ) >"$log" 2>&1 </dev/null {alive}>&-
     status=$?
     set -e
+    exec {alive}>&-
     if [ "$status" != 0 ]; then
         tail -n 40 "$log" >&2
         die "failed: $label (the whole output: $log)"

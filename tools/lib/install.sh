@@ -32,9 +32,11 @@ ensure_packages() {
     local missing=() package
     [ "$(dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null | grep -cx installed)" = $# ] && return
     for package; do is_installed "$package" || missing+=("$package"); done
-    # Asked for here, where the question is seen.
-    [ "$EUID" = 0 ] || as_root -v
-    quietly "reading the package lists" as_root apt-get -o DPkg::Lock::Timeout=300 update
+    # The password is asked for here, where the question is seen.
+    [ "$EUID" = 0 ] || { command -v sudo >/dev/null && sudo -v; } ||
+        die "no sudo; to be run as root: apt-get install --no-install-recommends ${missing[*]}"
+    [ -n "${LISTS_READ:-}" ] || quietly "reading the package lists" as_root apt-get -o DPkg::Lock::Timeout=300 update
+    LISTS_READ=yes
     quietly "installing ${missing[*]}" as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
 }
