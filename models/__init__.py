@@ -1,4 +1,5 @@
 from . import (
+    res_partner,
     stock_event_channel,
     stock_event_key,
     stock_event_outbox,

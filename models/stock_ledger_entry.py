@@ -204,6 +204,23 @@ class StockLedgerEntry(models.Model):
         self._hide_deleted_targets(name.split("/")[0] for name in fields_to_export)
         return super().export_data(fields_to_export)
 
+    @api.model
+    def _web_read_group_groupby_formatter(self, groupby_spec, values):
+        formatter = super()._web_read_group_groupby_formatter(groupby_spec, values)
+        field = self._fields.get(groupby_spec)
+        if not isinstance(field, HistoricalMany2one):
+            return formatter
+        ids = [value.id for value in values if value]
+        existing = self.env[field.comodel_name].browse(ids).exists()
+
+        def format_deleted(value):
+            if not value or value in existing:
+                return formatter(value)
+            label = self.env._("Deleted (%(id)s)", id=value.id)
+            return (value.id, label), [(groupby_spec, "=", value.id)]
+
+        return format_deleted
+
     def _hide_deleted_targets(self, field_names):
         """Show no name, instead of failing, for what was deleted since.
 

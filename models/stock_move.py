@@ -13,6 +13,8 @@ from ..relay.leader import NOTIFY_CHANNEL
 _logger = logging.getLogger(__name__)
 
 QUEUE_BATCH = 100
+# Short: what is busy now is tried again a second later.
+QUEUE_WAIT_SECONDS = 0.1
 
 
 class StockMove(models.Model):
@@ -36,6 +38,8 @@ class StockMove(models.Model):
         if "date" in vals:
             date = fields.Datetime.to_datetime(vals["date"])
             redated = self.filtered(lambda move: move.state == "done" and move.date != date)
+        if vals.get("state") in ("done", "cancel"):
+            vals = {**vals, "reservation_queued_date": False}
         result = super().write(vals)
         self.env["stock.ledger.entry"]._change_effective_date(redated)
         return result
@@ -142,12 +146,22 @@ class StockMove(models.Model):
         :param int limit: how many moves at most
         :return: how many left the queue; others are tried again by the next call
         """
-        moves = self.search(
-            self._get_reservation_queue_domain(),
-            order="priority desc, date, id",
-            limit=limit,
-        )
-        return sum(self._reserve_queued_move(move.id) for move in moves)
+        processed = 0
+        busy = set()
+        for move in self.search(
+            self._get_reservation_queue_domain(), order="priority desc, date, id"
+        ):
+            # One product that somebody holds must not make the others wait.
+            stock = (move.product_id, move.location_id)
+            if stock in busy:
+                continue
+            if self._reserve_queued_move(move.id):
+                processed += 1
+            else:
+                busy.add(stock)
+            if processed == limit:
+                break
+        return processed
 
     @api.model
     def _reserve_queued_move(self, move_id):
@@ -158,7 +172,9 @@ class StockMove(models.Model):
         with self.pool.cursor() as cr, restartable():
             move = self.with_env(self.env(cr=cr)).browse(move_id).exists()
             try:
-                if move.env["stock.quant"]._lock_before_deciding(move._get_quants_to_reserve):
+                if move.env["stock.quant"]._lock_before_deciding(
+                    move._get_quants_to_reserve, QUEUE_WAIT_SECONDS
+                ):
                     move._action_assign()
                     cr.flush()
             except OperationalError:

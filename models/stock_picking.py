@@ -1,5 +1,4 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 
 
 class StockPicking(models.Model):
@@ -40,30 +39,16 @@ class StockPicking(models.Model):
         return [("move_ids", operator, [("id", "in", queued)])]
 
     def action_confirm(self):
-        self._lock_before_deciding(self._get_quants_to_lock_on_confirm)
+        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock_on_confirm)
         return super().action_confirm()
 
     def action_assign(self):
-        self._lock_before_deciding(self._get_quants_to_lock)
+        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock)
         return super().action_assign()
 
     def button_validate(self):
-        self._lock_before_deciding(self._get_quants_to_lock)
+        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock)
         return super().button_validate()
-
-    def _lock_before_deciding(self, get_quants):
-        """Take the locks of what these transfers reserve, or have reserved.
-
-        :param get_quants: function that returns the quants
-        :raises UserError: when others hold the locks for too long
-        """
-        if not self.env["stock.quant"]._lock_before_deciding(get_quants):
-            raise UserError(
-                self.env._(
-                    "Others are working on the same stock, and have not finished in time. "
-                    "Nothing was changed: please try again."
-                )
-            )
 
     def _get_quants_to_lock_on_confirm(self):
         moves = self.move_ids.filtered(

@@ -250,22 +250,24 @@ class StockQuant(models.Model):
         return True
 
     @api.model
-    def _lock_before_deciding(self, get_quants):
+    def _lock_before_deciding(self, get_quants, timeout_seconds=None):
         """Lock quants that the caller is about to decide on, waiting for others.
 
         Only in a transaction that has written nothing: when a row has changed since
         its snapshot it is rolled back and begun again, which nobody sees, until it has
         both the locks and a snapshot that shows what they protect. Any other
-        transaction decides with ``_try_lock_stock_keys`` alone.
+        transaction decides with ``_try_lock_stock_keys`` alone, and so does this one when
+        others hold the locks for too long: nothing that Odoo accepts may fail for that.
 
         :param get_quants: function that returns the quants, called on each snapshot
-        :return: whether to go on: False, with nothing changed, when others held the
-            locks for longer than the system parameter
-            ``stock_event_ledger.lock_timeout_seconds`` (10 by default)
+        :param float timeout_seconds: how long to wait; by default the system parameter
+            ``stock_event_ledger.lock_timeout_seconds``, or 10
+        :return: False when others held the locks for that long
         """
         if not self._may_restart_transaction():
             return True
-        deadline = time.monotonic() + self._get_lock_timeout_seconds()
+        timeout_seconds = timeout_seconds or self._get_lock_timeout_seconds()
+        deadline = time.monotonic() + timeout_seconds
         cr = self.env.cr
         while (remaining := deadline - time.monotonic()) > 0:
             try:

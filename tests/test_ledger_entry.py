@@ -532,6 +532,30 @@ class TestLedgerEntry(LedgerCase):
         self.assertEqual((quant.quantity, quant.reserved_quantity), (4, 0))
         self.assertLedgerBalanced()
 
+    def test_owner_merged_or_deleted(self):
+        partners = self.env["res.partner"].create([{"name": f"Owner {i}"} for i in range(3)])
+        for partner in partners:
+            self._count(self.product, self.stock, 2, owner_id=partner.id)
+        kept, merged, deleted = partners
+        self._mark()
+        self.env["base.partner.merge.automatic.wizard"].create(
+            {
+                "partner_ids": [Command.set((kept | merged).ids)],
+                "dst_partner_id": kept.id,
+                "state": "selection",
+            }
+        ).action_merge()
+        quantities = {
+            e.owner_id: e.quantity for e in self._entries(("location_id", "=", self.stock.id))
+        }
+        self.assertEqual(quantities, {merged: -2, kept: 2})
+        self.assertLedgerBalanced()
+        deleted.unlink()
+        self.assertLedgerBalanced()
+        quants = self.env["stock.quant"]._gather(self.product, self.stock)
+        self.assertEqual(set(quants.owner_id), {kept})
+        self.assertEqual(sum(quants.mapped("quantity")), 6)
+
     # --- savepoints ---
 
     def test_rolled_back_savepoint_leaves_no_entry(self):
@@ -644,6 +668,11 @@ class TestLedgerEntry(LedgerCase):
         self.assertEqual(entry.picking_id.id, picking_id)
         [values] = entry.web_read({"picking_id": {"fields": {"display_name": {}}}})
         self.assertEqual(values["picking_id"], False)
+        [group] = entry.formatted_read_group(
+            [("id", "=", entry.id)], ["picking_id"], ["quantity:sum"]
+        )
+        self.assertEqual(group["picking_id"], (picking_id, f"Deleted ({picking_id})"))
+        self.assertEqual(entry.search(group["__extra_domain"]) & entry, entry)
         self.assertEqual(
             entry.export_data(["event_type", "picking_id"])["datas"], [["Reserve", ""]]
         )
