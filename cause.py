@@ -4,7 +4,7 @@ A context variable and not a key of Odoo's context: any RPC caller can send a
 context, and a new context per move line would make a new environment for each.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -44,10 +44,9 @@ class LineSnapshot(NamedTuple):
     owner_id: int | None
 
     def explains(self, key):
+        """Tell whether the line may change this key's stock, product and lot being its own."""
         return (
-            key.product_id == self.product_id
-            and key.location_id in self.location_ids
-            and key.lot_id in (self.lot_id, None)
+            key.location_id in self.location_ids
             and key.package_id in self.package_ids
             and key.owner_id == self.owner_id
         )
@@ -66,12 +65,17 @@ class LineBatch:
 
     def attribute(self, snapshots):
         """Set the cause of each change to the line that explains it best."""
+        lines = defaultdict(list)
+        for line in snapshots:
+            for lot_id in {line.lot_id, None}:
+                lines[line.product_id, lot_id].append(line)
         used = Counter()
         for change in self.changes:
-            candidates = [line for line in snapshots if line.explains(change.key)]
+            key = change.key
+            candidates = [line for line in lines[key.product_id, key.lot_id] if line.explains(key)]
             if not candidates:
                 continue
-            effect = (change.key, change.quantity > 0, change.reserved_quantity > 0)
+            effect = (key, change.quantity > 0, change.reserved_quantity > 0)
             line = min(candidates, key=lambda line: used[line.cause, effect])
             used[line.cause, effect] += 1
             change.cause = line.cause

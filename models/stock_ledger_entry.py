@@ -261,17 +261,19 @@ class StockLedgerEntry(models.Model):
     @api.model
     def _prepare_entries_vals(self, changes):
         causes = {change.cause or NO_CAUSE for change in changes}
-        moves = self.env["stock.move"].browse({cause.move_id for cause in causes if cause.move_id})
+        moves = self.env["stock.move"].browse({cause.move_id for cause in causes} - {None})
         lines = self.env["stock.move.line"].browse(
-            {cause.move_line_id for cause in causes if cause.move_line_id}
+            {cause.move_line_id for cause in causes} - {None}
         )
-        existing_moves, existing_lines = moves.exists(), lines.exists()
+        # Iterating, and not browsing each, reads what they need in one query for all.
+        move_by_id = {move.id: move for move in moves.exists()}
+        line_by_id = {line.id: line for line in lines.exists()}
         now = fields.Datetime.now()
         return [
             self._prepare_entry_vals(
                 change,
-                existing_moves & moves.browse((change.cause or NO_CAUSE).move_id),
-                existing_lines & lines.browse((change.cause or NO_CAUSE).move_line_id),
+                move_by_id.get((change.cause or NO_CAUSE).move_id, moves.browse()),
+                line_by_id.get((change.cause or NO_CAUSE).move_line_id, lines.browse()),
                 now,
             )
             for change in changes

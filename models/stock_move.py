@@ -103,17 +103,12 @@ class StockMove(models.Model):
         """Have these moves reserved after commit, when the stock is free to decide on."""
         moves = self.filtered(lambda move: not move.reservation_queued_date)
         moves.write({"reservation_queued_date": fields.Datetime.now()})
-        # sudo: whoever reserves may not read scheduled actions, but may wake this one.
-        self.env.ref("stock_event_ledger.cron_reservation_queue").sudo()._trigger()
+        # The worker does it where an administrator has deleted the scheduled action.
+        cron = self.env.ref("stock_event_ledger.cron_reservation_queue", raise_if_not_found=False)
+        if cron:
+            # sudo: whoever reserves may not read scheduled actions, but may wake this one.
+            cron.sudo()._trigger()
         self.env.cr.execute(SQL("SELECT pg_notify(%s, '')", NOTIFY_CHANNEL))
-
-    def _is_reservation_queued(self):
-        self.ensure_one()
-        return bool(self.reservation_queued_date) and self.state in (
-            "waiting",
-            "confirmed",
-            "partially_available",
-        )
 
     @api.model
     def _get_reservation_queue_domain(self):
@@ -125,9 +120,8 @@ class StockMove(models.Model):
         queued = {
             move: move.reservation_queued_date for move in self if move.reservation_queued_date
         }
-        self.browse().union(*queued).write(
-            {"reservation_queued_date": False, "reservation_queue_error": False}
-        )
+        self.browse().union(*queued).reservation_queued_date = False
+        self.filtered("reservation_queue_error").reservation_queue_error = False
         result = super()._action_assign(force_qty=force_qty)
         for move, date in queued.items():
             if move.reservation_queued_date:

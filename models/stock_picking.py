@@ -15,10 +15,9 @@ class StockPicking(models.Model):
 
     @api.depends("move_ids.reservation_queued_date", "move_ids.state")
     def _compute_reservation_queued(self):
+        domain = self.env["stock.move"]._get_reservation_queue_domain()
         for picking in self:
-            picking.reservation_queued = any(
-                move._is_reservation_queued() for move in picking.move_ids
-            )
+            picking.reservation_queued = bool(picking.move_ids.filtered_domain(domain))
 
     @api.depends("move_ids.reservation_queue_error")
     def _compute_reservation_queue_error(self):

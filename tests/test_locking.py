@@ -11,6 +11,8 @@ from ..locking import restartable
 from .database_copy import copy_database
 from .processes import OdooProcess
 
+QUEUE_LOGGER = "odoo.addons.stock_event_ledger.models.stock_move"
+
 
 @tagged("post_install", "-at_install")
 class ContentionCase(BaseCase):
@@ -178,26 +180,30 @@ class TestLocking(ContentionCase):
         self.assertEqual(self._get_figures(product_id), (3, 3, 3, 1))
 
     def test_failing_move_does_not_block_the_queue(self):
-        product_id = self._create_stock(5)
-        first, second = self._create_deliveries(product_id, 2)
+        broken_id, product_id = self._create_stock(5), self._create_stock(5)
+        [broken] = self._create_deliveries(broken_id, 1)
+        [sound] = self._create_deliveries(product_id, 1)
         with self._session() as env:
-            moves = env["stock.picking"].browse([first, second]).move_ids
+            moves = env["stock.picking"].browse([broken, sound]).move_ids
             moves.reservation_queued_date = "2024-01-01"
-            broken = moves[0]
-            # A unit that the quantity cannot be expressed in makes reserving fail.
-            env.cr.execute(
-                SQL(
-                    "UPDATE stock_move SET location_id = %s WHERE id = %s",
-                    self.customers_id,
-                    broken.id,
-                )
+            # A strategy that nothing implements makes reserving fail.
+            strategy = env["product.removal"].create({"name": "None", "method": "none"})
+            category = env["product.category"].create(
+                {"name": "Broken", "removal_strategy_id": strategy.id}
             )
-            broken_id = broken.id
+            env["product.product"].browse(broken_id).categ_id = category
+        with self._session() as env, self.assertLogs(QUEUE_LOGGER, "WARNING"):
+            self.assertEqual(env["stock.move"]._process_reservation_queue(), 2)
+        self.assertEqual(self._get_states([broken, sound]), ["confirmed", "assigned"])
         with self._session() as env:
-            env["stock.move"]._process_reservation_queue()
-        self.assertEqual(self._get_states([second]), ["assigned"])
-        with self._session() as env:
-            self.assertFalse(env["stock.move"].browse(broken_id).reservation_queued_date)
+            picking = env["stock.picking"].browse(broken)
+            self.assertFalse(picking.reservation_queued)
+            self.assertIn("not implemented", picking.reservation_queue_error)
+            category = env["product.product"].browse(broken_id).categ_id
+            category.removal_strategy_id = False
+            picking.action_assign()
+            self.assertEqual(picking.state, "assigned")
+            self.assertFalse(picking.reservation_queue_error)
 
     def test_unreserving_leaves_the_queue(self):
         product_id = self._create_stock(1)
