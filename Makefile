@@ -1,10 +1,12 @@
-.PHONY: help demo test test-upstream lint stop
+.PHONY: help demo test test-upstream bench lint stop
 
 help:
 	@echo 'make demo            install what is missing, start everything, load movements, show the totals'
 	@echo '                     DATA=file.csv[.gz] LIMIT=lines'
 	@echo 'make test            the tests; ARGS="-k name" for some of them'
-	@echo "make test-upstream   Odoo's own stock tests with the addon installed"
+	@echo "make test-upstream   Odoo's own tests of stock and of modules that build on it, without the addon and with it;"
+	@echo '                     ARGS="stock mrp" for some of the modules'
+	@echo 'make bench           plain Odoo and the addon under the same load; ARGS="contention --scale 0.1" for a trial'
 	@echo 'make lint            the linters'
 	@echo 'make stop            end what was started; the data stays'
 
@@ -15,7 +17,10 @@ test:
 	@tools/test $(ARGS)
 
 test-upstream:
-	@tools/test --upstream $(ARGS)
+	@tools/upstream $(ARGS)
+
+bench:
+	@tools/bench $(ARGS)
 
 lint:
 	@tools/lint

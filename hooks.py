@@ -11,6 +11,8 @@ def uninstall_hook(env):
     env.cr.execute(
         SQL(
             """DROP FUNCTION IF EXISTS stock_ledger_entry_refuse_change() CASCADE;
-            DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE"""
+            DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE;
+            DROP FUNCTION IF EXISTS stock_event_ledger_lock_keys;
+            DROP FUNCTION IF EXISTS stock_event_ledger_lock_row"""
         )
     )

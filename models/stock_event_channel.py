@@ -7,7 +7,7 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.tools import SQL, config
 
 from ..broker import Target, check
-from ..relay.leader import LOCK_CLASS, LOCK_OBJECT
+from ..relay.leader import LEADER_LOCK, LOCK_CLASS
 
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 PASSWORD_OPTION = "stock_event_ledger_amqp_password"
@@ -125,7 +125,7 @@ class StockEventChannel(models.Model):
                   AND d.datname = current_database()
                   AND l.classid = %s AND l.objid = %s""",
             LOCK_CLASS,
-            LOCK_OBJECT,
+            LEADER_LOCK,
         )
 
     @api.model_create_multi

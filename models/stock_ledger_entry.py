@@ -26,15 +26,29 @@ EVENT_TYPES = [
 ]
 
 
+def _get_existing_by_id(records):
+    """Return the records that were not deleted; mostly without a query."""
+    existing = {}
+    for record in records:
+        try:
+            # Reads what is needed of all of them, unless the cache has it.
+            record.mapped("product_id")
+        except MissingError:
+            continue
+        existing[record.id] = record
+    return existing
+
+
 class StockLedgerEntry(models.Model):
     """One effective change of the stock of one stock key. Append-only.
 
-    Entries are written by ``_record`` (through ``stock.quant``) and by ``_append``,
+    Entries are written by ``_flush_buffer`` (through ``stock.quant``) and by ``_append``,
     by nothing else; a database trigger refuses every change of a written one.
     """
 
     _name = "stock.ledger.entry"
     _description = "Stock Ledger Entry"
+    _inherit = ["stock.historical.mixin"]
     _order = "id desc"
     _rec_name = "reference"
     _log_access = False
@@ -193,58 +207,7 @@ class StockLedgerEntry(models.Model):
             )
         )
 
-    def web_read(self, specification):
-        try:
-            return super().web_read(specification)
-        except MissingError:
-            self._hide_deleted_targets(specification)
-            return super().web_read(specification)
-
-    def export_data(self, fields_to_export):
-        self._hide_deleted_targets(name.split("/")[0] for name in fields_to_export)
-        return super().export_data(fields_to_export)
-
-    @api.model
-    def _web_read_group_groupby_formatter(self, groupby_spec, values):
-        formatter = super()._web_read_group_groupby_formatter(groupby_spec, values)
-        field = self._fields.get(groupby_spec)
-        if not isinstance(field, HistoricalMany2one):
-            return formatter
-        ids = [value.id for value in values if value]
-        existing = self.env[field.comodel_name].browse(ids).exists()
-
-        def format_deleted(value):
-            if not value or value in existing:
-                return formatter(value)
-            label = self.env._("Deleted (%(id)s)", id=value.id)
-            return (value.id, label), [(groupby_spec, "=", value.id)]
-
-        return format_deleted
-
-    def _hide_deleted_targets(self, field_names):
-        """Show no name, instead of failing, for what was deleted since.
-
-        :param field_names: the fields about to be read with their targets' names
-        """
-        for name in field_names:
-            field = self._fields.get(name)
-            if isinstance(field, HistoricalMany2one):
-                existing = self[name].exists()
-                dangling = self.filtered(lambda e, n=name, x=existing: e[n] not in x)
-                field._update_cache(dangling, None)
-
-    # --- recording: from quants into the cursor's buffer ---
-
-    @api.model
-    def _record(self, key, quantity, reserved_quantity):
-        """Note a change of a quant that has just reached the database.
-
-        :param StockKey key: whose stock changed
-        :param Decimal quantity: change of the on-hand quantity, product's unit
-        :param Decimal reserved_quantity: change of the reserved quantity, same unit
-        """
-        if quantity or reserved_quantity:
-            buffer.note(self.env, key, quantity, reserved_quantity, self._flush_buffer)
+    # --- writing: from changes to entries ---
 
     @api.model
     def _flush_buffer(self):
@@ -256,8 +219,6 @@ class StockLedgerEntry(models.Model):
             ledger = api.Environment(self.env.cr, SUPERUSER_ID, {})[self._name]
             ledger._append(ledger._prepare_entries_vals(changes))
 
-    # --- writing: from changes to entries ---
-
     @api.model
     def _prepare_entries_vals(self, changes):
         causes = {change.cause or NO_CAUSE for change in changes}
@@ -265,9 +226,8 @@ class StockLedgerEntry(models.Model):
         lines = self.env["stock.move.line"].browse(
             {cause.move_line_id for cause in causes} - {None}
         )
-        # Iterating, and not browsing each, reads what they need in one query for all.
-        move_by_id = {move.id: move for move in moves.exists()}
-        line_by_id = {line.id: line for line in lines.exists()}
+        move_by_id = _get_existing_by_id(moves)
+        line_by_id = _get_existing_by_id(lines)
         now = fields.Datetime.now()
         return [
             self._prepare_entry_vals(

@@ -1,20 +1,19 @@
-import logging
-from collections import defaultdict
+from contextlib import nullcontext
 
-from psycopg2 import OperationalError
-
-from odoo import api, fields, models
-from odoo.fields import Domain
+from odoo import fields, models
 from odoo.tools import SQL
 
-from ..locking import reserving, restartable
-from ..relay.leader import NOTIFY_CHANNEL
+from ..locking import (
+    collecting_lines,
+    current_collector,
+    is_deciding,
+    is_working_off_queue,
+    remembering_gathered,
+    reserving,
+)
+from ..relay.leader import has_worker
 
-_logger = logging.getLogger(__name__)
-
-QUEUE_BATCH = 100
-# Short: what is busy now is tried again a second later.
-QUEUE_WAIT_SECONDS = 0.1
+QUEUED_STATES = ("waiting", "confirmed", "partially_available")
 
 
 class StockMove(models.Model):
@@ -24,8 +23,10 @@ class StockMove(models.Model):
         readonly=True,
         copy=False,
         index="btree_not_null",
-        help="Since when the move waits to be reserved, because another operation was "
-        "deciding on the same stock",
+        help="Since when the move waits to be reserved",
+    )
+    reservation_queued_user_id = fields.Many2one(
+        "res.users", readonly=True, copy=False, help="Who wanted it reserved"
     )
     reservation_queue_error = fields.Char(
         readonly=True, copy=False, help="Why the last try to reserve it failed"
@@ -44,7 +45,57 @@ class StockMove(models.Model):
         self.env["stock.ledger.entry"]._change_effective_date(redated)
         return result
 
-    # --- locks ---
+    # --- reservation ---
+
+    def _action_assign(self, force_qty=False):
+        later = self.browse()
+        if not force_qty and not is_working_off_queue():
+            later = self._filter_undecided()._filter_reserved_later()
+            later._queue_reservation()
+        moves = self - later
+        queued = {
+            move: move.reservation_queued_date for move in moves if move.reservation_queued_date
+        }
+        self.browse().union(*queued).reservation_queued_date = False
+        moves.filtered("reservation_queue_error").reservation_queue_error = False
+        with remembering_gathered():
+            if is_working_off_queue():
+                result = moves._action_assign_together()
+            else:
+                result = super(StockMove, moves)._action_assign(force_qty=force_qty)
+        for move, date in queued.items():
+            if move.reservation_queued_date:
+                move.reservation_queued_date = date
+        return result
+
+    def _action_assign_together(self):
+        with collecting_lines() as collector:
+            # Core creates what lines it has left when all moves have had their turn,
+            # and with them those that were collected.
+            result = super()._action_assign()
+            if collector.vals_list:
+                self.env["stock.move.line"]._create_collected(collector)
+        return result
+
+    def _update_reserved_quantity(
+        self,
+        need,
+        location_id,
+        lot_id=None,
+        package_id=None,
+        owner_id=None,
+        strict=True,
+    ):
+        collector = current_collector()
+        with collector.collecting() if collector else nullcontext():
+            return super()._update_reserved_quantity(
+                need, location_id, lot_id, package_id, owner_id, strict
+            )
+
+    def _do_unreserve(self):
+        # Whoever gives up a reservation does not want the queue to take it again.
+        self.filtered("reservation_queued_date").reservation_queued_date = False
+        return super()._do_unreserve()
 
     def _update_reserved_quantity_vals(
         self,
@@ -55,142 +106,67 @@ class StockMove(models.Model):
         owner_id=None,
         strict=True,
     ):
+        if self.picking_type_id.reservation_policy == "odoo":
+            return super()._update_reserved_quantity_vals(
+                need, location_id, lot_id, package_id, owner_id, strict
+            )
         with reserving() as reservation:
             result = super()._update_reserved_quantity_vals(
                 need, location_id, lot_id, package_id, owner_id, strict
             )
         if reservation.contended:
+            if not is_working_off_queue():
+                self.env["stock.contention"]._note(
+                    "queue", [(self.product_id.id, location_id.id)], move=self
+                )
             self._queue_reservation()
         return result
 
-    def _get_quants_to_reserve(self):
-        """Return the quants that reserving these moves would choose at this moment."""
-        needs = defaultdict(float)
-        for move in self.filtered(lambda move: not move._should_bypass_reservation()):
-            reserved = sum(move.move_line_ids.mapped("quantity_product_uom"))
-            needs[move.product_id, move.location_id] += move.product_qty - reserved
-        quant_ids = set()
-        for (product, location), need in needs.items():
-            if product.uom_id.compare(need, 0) > 0:
-                chosen = self.env["stock.quant"]._get_reserve_quantity(product, location, need)
-                quant_ids.update(quant.id for quant, _quantity in chosen)
-        return self.env["stock.quant"].browse(quant_ids)
-
-    def _get_reserved_quants(self):
-        """Return the quants that these moves' lines would take from."""
-        rows = self.env.execute_query(
-            SQL(
-                """SELECT DISTINCT quant.id
-                     FROM stock_move_line line
-                     JOIN stock_location location
-                       ON location.id = line.location_id
-                      AND location.usage IN ('internal', 'transit')
-                     JOIN stock_quant quant
-                       ON quant.product_id = line.product_id
-                      AND quant.location_id = line.location_id
-                      AND (quant.lot_id = line.lot_id OR quant.lot_id IS NULL)
-                      AND quant.package_id IS NOT DISTINCT FROM line.package_id
-                      AND quant.owner_id IS NOT DISTINCT FROM line.owner_id
-                    WHERE line.move_id = ANY(%s)""",
-                self.ids,
+    def _filter_undecided(self):
+        """Return the moves for which reserving is a decision on stock."""
+        return self.filtered(
+            lambda move: (
+                move.state in QUEUED_STATES
+                and not move.picked
+                and not move._should_bypass_reservation()
             )
         )
-        return self.env["stock.quant"].browse([quant_id for [quant_id] in rows])
 
-    # --- queued reservation ---
+    def _filter_reserved_later(self):
+        """Return the moves that are queued rather than reserved here.
 
-    def _queue_reservation(self):
-        """Have these moves reserved after commit, when the stock is free to decide on."""
-        moves = self.filtered(lambda move: not move.reservation_queued_date)
-        moves.write({"reservation_queued_date": fields.Datetime.now()})
-        # The worker does it where an administrator has deleted the scheduled action.
-        cron = self.env.ref("stock_event_ledger.cron_reservation_queue", raise_if_not_found=False)
-        if cron:
-            # sudo: whoever reserves may not read scheduled actions, but may wake this one.
-            cron.sudo()._trigger()
-        self.env.cr.execute(SQL("SELECT pg_notify(%s, '')", NOTIFY_CHANNEL))
-
-    @api.model
-    def _get_reservation_queue_domain(self):
-        return Domain("reservation_queued_date", "!=", False) & Domain(
-            "state", "in", ("waiting", "confirmed", "partially_available")
+        Those whose operation type says so, and where nobody may wait, those of a product
+        that others wait for already: they do not push in, and need not find out that
+        it is busy.
+        """
+        later = self.filtered(lambda move: move.picking_type_id.reservation_policy == "always")
+        if is_deciding():
+            return later
+        moves = (self - later).filtered(
+            lambda move: move.picking_type_id.reservation_policy != "odoo"
         )
+        queued = moves._get_queued_stocks()
+        behind = moves.filtered(lambda move: (move.product_id.id, move.location_id.id) in queued)
+        if behind and has_worker(self.env.cr):
+            self.env["stock.contention"]._note("queue", queued)
+            later |= behind
+        return later
 
-    def _action_assign(self, force_qty=False):
-        queued = {
-            move: move.reservation_queued_date for move in self if move.reservation_queued_date
-        }
-        self.browse().union(*queued).reservation_queued_date = False
-        self.filtered("reservation_queue_error").reservation_queue_error = False
-        result = super()._action_assign(force_qty=force_qty)
-        for move, date in queued.items():
-            if move.reservation_queued_date:
-                move.reservation_queued_date = date
-        return result
+    def _get_queued_stocks(self):
+        """Return the pairs of product and location of queued moves for these moves' products."""
+        if not self:
+            return set()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT product_id, location_id FROM stock_move
+                    WHERE reservation_queued_date IS NOT NULL AND state IN %s
+                      AND product_id = ANY(%s)""",
+                QUEUED_STATES,
+                self.product_id.ids,
+            )
+        )
+        return set(rows)
 
-    def _do_unreserve(self):
-        # Whoever gives up a reservation does not want the queue to take it again.
-        self.filtered("reservation_queued_date").reservation_queued_date = False
-        return super()._do_unreserve()
-
-    @api.model
-    def _process_reservation_queue(self, limit=QUEUE_BATCH):
-        """Reserve queued moves, each in a transaction of its own.
-
-        :param int limit: how many moves at most
-        :return: how many left the queue; others are tried again by the next call
-        """
-        processed = 0
-        busy = set()
-        for move in self.search(
-            self._get_reservation_queue_domain(), order="priority desc, date, id"
-        ):
-            # One product that somebody holds must not make the others wait.
-            stock = (move.product_id, move.location_id)
-            if stock in busy:
-                continue
-            if self._reserve_queued_move(move.id):
-                processed += 1
-            else:
-                busy.add(stock)
-            if processed == limit:
-                break
-        return processed
-
-    @api.model
-    def _reserve_queued_move(self, move_id):
-        """Reserve one queued move, holding the locks that this takes.
-
-        :return: whether the move has left the queue
-        """
-        with self.pool.cursor() as cr, restartable():
-            move = self.with_env(self.env(cr=cr)).browse(move_id).exists()
-            try:
-                if move.env["stock.quant"]._lock_before_deciding(
-                    move._get_quants_to_reserve, QUEUE_WAIT_SECONDS
-                ):
-                    move._action_assign()
-                    cr.flush()
-            except OperationalError:
-                # Somebody is still deciding on the same stock.
-                cr.rollback()
-            except Exception as error:
-                # One move must not hold up those behind it.
-                cr.rollback()
-                _logger.warning("Reserving queued move %s failed", move_id, exc_info=True)
-                move.write(
-                    {
-                        "reservation_queued_date": False,
-                        "reservation_queue_error": str(error),
-                    }
-                )
-            return not move.reservation_queued_date
-
-    @api.model
-    def _cron_process_reservation_queue(self):
-        """Work the queue off where no worker does it."""
-        cron = self.env["ir.cron"]
-        while processed := self._process_reservation_queue():
-            remaining = self.search_count(self._get_reservation_queue_domain())
-            if not cron._commit_progress(processed, remaining=remaining):
-                break
+    def _set_quantity_done_prepare_vals(self, qty):
+        with reserving(is_entered=True):
+            return super()._set_quantity_done_prepare_vals(qty)

@@ -1,23 +1,33 @@
 from odoo import api, fields, models
+from odoo.fields import Domain
 
 
 class StockPicking(models.Model):
     _inherit = "stock.picking"
 
-    reservation_queued = fields.Boolean(
+    reservation_queued_date = fields.Datetime(
+        string="Queued Since",
         compute="_compute_reservation_queued",
-        search="_search_reservation_queued",
-        help="Another operation was deciding on the same stock: these moves are "
-        "reserved automatically as soon as it is done",
+        help="Since when the first of these moves waits to be reserved",
     )
-
+    reservation_queued = fields.Boolean(
+        compute="_compute_reservation_queued", search="_search_reservation_queued"
+    )
     reservation_queue_error = fields.Char(compute="_compute_reservation_queue_error")
 
     @api.depends("move_ids.reservation_queued_date", "move_ids.state")
     def _compute_reservation_queued(self):
-        domain = self.env["stock.move"]._get_reservation_queue_domain()
+        moves = self.env["stock.move"]
+        dates = dict(
+            moves._read_group(
+                moves._get_reservation_queue_domain() & Domain("picking_id", "in", self.ids),
+                ["picking_id"],
+                ["reservation_queued_date:min"],
+            )
+        )
         for picking in self:
-            picking.reservation_queued = bool(picking.move_ids.filtered_domain(domain))
+            picking.reservation_queued_date = dates.get(picking._origin)
+            picking.reservation_queued = bool(picking.reservation_queued_date)
 
     @api.depends("move_ids.reservation_queue_error")
     def _compute_reservation_queue_error(self):
@@ -37,27 +47,11 @@ class StockPicking(models.Model):
         operator = "any" if True in value else "not any"
         return [("move_ids", operator, [("id", "in", queued)])]
 
-    def action_confirm(self):
-        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock_on_confirm)
-        return super().action_confirm()
-
     def action_assign(self):
-        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock)
-        return super().action_assign()
+        return self.env["stock.quant"]._decide(super().action_assign)
 
     def button_validate(self):
-        self.env["stock.quant"]._lock_before_deciding(self._get_quants_to_lock)
-        return super().button_validate()
-
-    def _get_quants_to_lock_on_confirm(self):
-        moves = self.move_ids.filtered(
-            lambda move: move.state == "draft" and move._should_assign_at_confirm()
-        )
-        return moves._get_quants_to_reserve()
-
-    def _get_quants_to_lock(self):
-        moves = self.move_ids.filtered(lambda move: move.state not in ("done", "cancel"))
-        return moves._get_quants_to_reserve() | moves._get_reserved_quants()
+        return self.env["stock.quant"]._decide(super().button_validate)
 
     def action_view_ledger_entries(self):
         """Open the ledger entries of this transfer.
@@ -70,3 +64,11 @@ class StockPicking(models.Model):
         )
         action["domain"] = [("move_id", "in", self.move_ids.ids)]
         return action
+
+    def _notify_reservation_queue(self):
+        """Have open screens show that moves of these transfers joined or left the queue."""
+        if self:
+            # Odoo subscribes a user's websocket to the groups that the user is in.
+            self.env.ref("stock.group_stock_user")._bus_send(
+                "stock_event_ledger/reservation", {"picking_ids": self.ids}
+            )

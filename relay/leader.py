@@ -11,14 +11,38 @@ from odoo.tools import SQL
 _logger = logging.getLogger(__name__)
 
 NOTIFY_CHANNEL = "stock_event_ledger"
+# The notification that is not about events.
+RESERVATION_QUEUED = "reservation queued"
 # Advisory locks are per database; these two numbers are this module's own.
-LOCK_CLASS, LOCK_OBJECT = 0x53454C, 1
+LOCK_CLASS, LEADER_LOCK, WORKER_LOCK = 0x53454C, 1, 2
 REPLAYS = 5
 REPLAYED = (
     psycopg2.errors.SerializationFailure,
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.LockNotAvailable,
 )
+
+
+def announce_queued_reservation(cr):
+    """Tell the leader, when this transaction commits, that there are moves to reserve."""
+    cr.execute(SQL("SELECT pg_notify(%s, %s)", NOTIFY_CHANNEL, RESERVATION_QUEUED))
+
+
+def has_worker(cr):
+    """Tell whether a worker is there at this moment to do what follows commits."""
+    cr.execute(
+        SQL(
+            """SELECT EXISTS (
+                SELECT FROM pg_locks
+                 WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            )""",
+            LOCK_CLASS,
+            WORKER_LOCK,
+        )
+    )
+    [is_there] = cr.fetchone()
+    return is_there
 
 
 class QuietCursor(sql_db.Cursor):
@@ -64,6 +88,16 @@ class Session:
     def __exit__(self, *exc_info):
         self.close()
 
+    def try_lock(self, number):
+        """Take one of this module's locks for as long as the session lives. Never waits.
+
+        :return: whether the session has it
+        """
+        self.cr.execute(SQL("SELECT pg_try_advisory_lock(%s, %s)", LOCK_CLASS, number))
+        [is_locked] = self.cr.fetchone()
+        self.cr.commit()  # pylint: disable=invalid-commit
+        return is_locked
+
     def transaction(self, work):
         """Run ``work(env)`` in a transaction of its own and return its result.
 
@@ -106,12 +140,11 @@ class Leader(Session):
 
         :return: whether this session is the leader
         """
-        self.cr.execute(SQL("SELECT pg_try_advisory_lock(%s, %s)", LOCK_CLASS, LOCK_OBJECT))
-        [is_leader] = self.cr.fetchone()
+        is_leader = self.try_lock(LEADER_LOCK)
         if is_leader:
             self.cr.execute(SQL("LISTEN %s", SQL.identifier(NOTIFY_CHANNEL)))
-        # It is from its commit on that the session listens.
-        self.cr.commit()  # pylint: disable=invalid-commit
+            # It is from its commit on that the session listens.
+            self.cr.commit()  # pylint: disable=invalid-commit
         return is_leader
 
     def fileno(self):
@@ -119,13 +152,14 @@ class Leader(Session):
         return self.cr.connection.fileno()
 
     def take_notifications(self):
-        """Return whether new events were announced since the last call.
+        """Return what was announced since the last call.
 
+        :return: set of notifications' payloads
         :raises psycopg2.Error: when the connection, and with it the lock, is lost
         """
         connection = self.cr.connection
         connection.poll()
-        announced = bool(connection.notifies)
+        announced = {notification.payload for notification in connection.notifies}
         connection.notifies.clear()
         return announced
 

@@ -2,20 +2,38 @@ import contextlib
 import logging
 import signal
 import threading
+import time
+from typing import NamedTuple
 
 import psycopg2
 
 from odoo.modules.registry import Registry
 
-from .leader import Leader, Session
+from .leader import RESERVATION_QUEUED, WORKER_LOCK, Leader, Session
 from .relay import POLL_SECONDS, Alarm, Backoff, Relay
 
 _logger = logging.getLogger(__name__)
 
-# Model, method and how much it may do in one transaction.
+
+class Job(NamedTuple):
+    """A method that does some of what is to be done, and returns how much that was.
+
+    It runs periodically. If it is urgent, it also runs when the bell rings, but not
+    before a gap has passed since its last run: what is waiting then is done together.
+    """
+
+    model_name: str
+    method_name: str
+    limit: int
+    period_seconds: float
+    is_urgent: bool = False
+
+
+GAP_SECONDS = 0.1
 JOBS = (
-    ("stock.move", "_process_reservation_queue", 100),
-    ("stock.ledger.balance", "_fold", 10000),
+    Job("stock.move", "_process_reservation_queue", 100, POLL_SECONDS, is_urgent=True),
+    Job("stock.ledger.balance", "_fold", 10000, POLL_SECONDS),
+    Job("stock.quant", "_merge_duplicates", 200, 30),
 )
 # A job that always has more to do must let the next one have its turn.
 MOST_ROUNDS = 10
@@ -71,44 +89,54 @@ class Housekeeping(threading.Thread):
         self.join(timeout_seconds)
 
     def run(self):
-        """Do the jobs in turn, each second and when rung."""
+        """Do the jobs in turn, each when it is due."""
         threading.current_thread().dbname = self.dbname
-        delay = 0
+        ended = dict.fromkeys(JOBS, 0)
+        due = dict.fromkeys(JOBS, 0)
         while not self._stopping:
-            self._woken.wait(delay)
+            is_rung = self._woken.wait(max(min(due.values()) - time.monotonic(), 0))
             self._woken.clear()
-            delay = max(self._run_guarded(job) for job in JOBS)
+            for job in JOBS:
+                if is_rung and job.is_urgent:
+                    due[job] = min(due[job], ended[job] + GAP_SECONDS)
+                if not self._stopping and time.monotonic() >= due[job]:
+                    delay = self._run_guarded(job)
+                    ended[job] = time.monotonic()
+                    due[job] = ended[job] + delay
         self._close_session()
 
     def _run_guarded(self, job):
         """Do one job; no failure of it reaches the others.
 
-        :return: how many seconds to wait before the next try
+        :return: how many seconds to wait before the next time
         """
         outage = self._outages[job]
         try:
-            self._run_job(*job)
+            self._run_job(job)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             # A lost server, which the worker's own session reports, or a conflict.
-            _logger.debug("%s is tried again: %s", job[1], error)
+            _logger.debug("%s is tried again: %s", job.method_name, error)
             self._close_session()
             return POLL_SECONDS
         except Exception as error:
             self._close_session()
             return outage.begin(error)
         outage.end()
-        return POLL_SECONDS
+        return job.period_seconds
 
-    def _run_job(self, model_name, method_name, limit):
+    def _run_job(self, job):
         registry = Registry(self.dbname).check_signaling()
-        if model_name not in registry:
+        if job.model_name not in registry:
             return
-        self._session = self._session or Session(self.dbname, "stock_event_worker")
+        if not self._session:
+            self._session = Session(self.dbname, "stock_event_worker")
+            # It tells those who queue reservations that they are being taken.
+            self._session.try_lock(WORKER_LOCK)
         for _round in range(MOST_ROUNDS):
             count = self._session.transaction(
-                lambda env: getattr(env[model_name], method_name)(limit)
+                lambda env: getattr(env[job.model_name], job.method_name)(job.limit)
             )
-            if self._stopping or not count or count < limit:
+            if self._stopping or not count or count < job.limit:
                 break
 
     def _close_session(self):
@@ -168,12 +196,12 @@ class Worker:
     def _lead(self, leader, relay, housekeeping):
         while not self._stopping:
             registry = Registry(self.dbname).check_signaling()
-            if "stock.event.outbox" in registry and relay.step():
-                continue
+            busy = "stock.event.outbox" in registry and relay.step()
             # Before waiting: a query may have brought the notification along, and then
             # there is nothing left to wait for.
-            if leader.take_notifications():
+            announced = leader.take_notifications()
+            if RESERVATION_QUEUED in announced:
                 housekeeping.ring()
-            elif not self._alarm.wait(leader, POLL_SECONDS):
+            if not (busy or announced or self._alarm.wait(leader, POLL_SECONDS)):
                 leader.check()
         relay.finish()

@@ -1,4 +1,6 @@
 from . import (
+    test_contention,
+    test_contention_page,
     test_event_envelope,
     test_event_outbox,
     test_event_relay,
@@ -7,8 +9,12 @@ from . import (
     test_ledger_entry,
     test_ledger_invariant,
     test_locking,
+    test_negative_stock,
+    test_quant_merge,
     test_replay,
     test_report_stock,
+    test_reservation_badge,
+    test_reservation_paths,
     test_storefront,
     test_tours,
 )

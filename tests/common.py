@@ -3,6 +3,44 @@ from odoo.tests import TransactionCase, new_test_user, tagged
 from odoo.tools import SQL
 
 
+def get_differences(env):
+    """Return the stock keys whose ledger or rollup differs from the quants.
+
+    An obvious query, on purpose unlike any in the addon.
+    """
+    key = SQL("product_id, location_id, lot_id, package_id, owner_id, company_id")
+    query = SQL(
+        """
+        SELECT %(key)s,
+               SUM(quant_on_hand), SUM(ledger_on_hand), SUM(rollup_on_hand),
+               SUM(quant_reserved), SUM(ledger_reserved), SUM(rollup_reserved)
+          FROM (
+            SELECT %(key)s, COALESCE(quantity, 0) AS quant_on_hand,
+                   reserved_quantity AS quant_reserved,
+                   0 AS ledger_on_hand, 0 AS ledger_reserved,
+                   0 AS rollup_on_hand, 0 AS rollup_reserved
+              FROM stock_quant
+            UNION ALL
+            SELECT %(key)s, 0, 0, quantity, reserved_quantity, 0, 0
+              FROM stock_ledger_entry
+            UNION ALL
+            SELECT %(key)s, 0, 0, 0, 0, quantity, reserved_quantity
+              FROM stock_ledger_balance
+            UNION ALL
+            SELECT %(key)s, 0, 0, 0, 0, quantity, reserved_quantity
+              FROM stock_ledger_delta
+          ) figures
+         GROUP BY %(key)s
+        HAVING SUM(quant_on_hand) <> SUM(ledger_on_hand)
+            OR SUM(quant_on_hand) <> SUM(rollup_on_hand)
+            OR SUM(quant_reserved) <> SUM(ledger_reserved)
+            OR SUM(quant_reserved) <> SUM(rollup_reserved)
+        """,
+        key=key,
+    )
+    return env.execute_query(query)
+
+
 @tagged("post_install", "-at_install")
 class LedgerCase(TransactionCase):
     """A warehouse, a few products, and what a test asks of the ledger."""
@@ -146,43 +184,9 @@ class LedgerCase(TransactionCase):
         return self.env["stock.ledger.entry"].search([], limit=1).id or 0
 
     def _get_differences(self):
-        """Return the stock keys whose ledger or rollup differs from the quants.
-
-        An obvious query, on purpose unlike any in the addon.
-        """
         self.env["stock.ledger.entry"]._flush_buffer()
         self.env.flush_all()
-        key = SQL("product_id, location_id, lot_id, package_id, owner_id, company_id")
-        query = SQL(
-            """
-            SELECT %(key)s,
-                   SUM(quant_on_hand), SUM(ledger_on_hand), SUM(rollup_on_hand),
-                   SUM(quant_reserved), SUM(ledger_reserved), SUM(rollup_reserved)
-              FROM (
-                SELECT %(key)s, COALESCE(quantity, 0) AS quant_on_hand,
-                       reserved_quantity AS quant_reserved,
-                       0 AS ledger_on_hand, 0 AS ledger_reserved,
-                       0 AS rollup_on_hand, 0 AS rollup_reserved
-                  FROM stock_quant
-                UNION ALL
-                SELECT %(key)s, 0, 0, quantity, reserved_quantity, 0, 0
-                  FROM stock_ledger_entry
-                UNION ALL
-                SELECT %(key)s, 0, 0, 0, 0, quantity, reserved_quantity
-                  FROM stock_ledger_balance
-                UNION ALL
-                SELECT %(key)s, 0, 0, 0, 0, quantity, reserved_quantity
-                  FROM stock_ledger_delta
-              ) figures
-             GROUP BY %(key)s
-            HAVING SUM(quant_on_hand) <> SUM(ledger_on_hand)
-                OR SUM(quant_on_hand) <> SUM(rollup_on_hand)
-                OR SUM(quant_reserved) <> SUM(ledger_reserved)
-                OR SUM(quant_reserved) <> SUM(rollup_reserved)
-            """,
-            key=key,
-        )
-        return self.env.execute_query(query)
+        return get_differences(self.env)
 
     def assertLedgerBalanced(self):
         """Check ledger = quants = rollup for every stock key of the database."""

@@ -564,8 +564,10 @@ class TestLedgerEntry(LedgerCase):
             with self.subTest(flush=flush):
                 self._mark()
                 self._update(1)
+                self.env.flush_all()
                 with closing(self.env.cr.savepoint(flush=flush)):
                     self._update(100)
+                    self.env.flush_all()
                 self.env.invalidate_all()
                 self._update(1)
                 self.assertEntries(
@@ -594,8 +596,20 @@ class TestLedgerEntry(LedgerCase):
         self._mark()
         with closing(self.env.cr.savepoint(flush=False)):
             self._update(100)
+            self.env.flush_all()
         self.env.invalidate_all()
         self.assertFalse(self._entries())
+        self.assertLedgerBalanced()
+
+    def test_change_that_outlives_an_unflushed_savepoint(self):
+        self._update(1)
+        self._entries()
+        self._mark()
+        with closing(self.env.cr.savepoint(flush=False)):
+            # In the ORM's cache only, which such a savepoint leaves alone.
+            self._update(100)
+        self.env.flush_all()
+        self.assertEntries(self._entries(), [("ADJUSTMENT", self.stock, 100, 0)])
         self.assertLedgerBalanced()
 
     def _update(self, quantity):

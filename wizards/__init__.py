@@ -1,1 +1,1 @@
-from . import base_partner_merge
+from . import base_partner_merge, stock_quant_relocate

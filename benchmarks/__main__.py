@@ -1,0 +1,91 @@
+"""The command line of tools/bench."""
+
+import argparse
+import importlib
+import signal
+import sys
+
+from .report import get_environment, get_unsafe, make_report, say, write_results
+from .server import serving
+from .suite import Run
+
+SUITES = ("contention",)
+
+
+def parse_arguments(argv=None):
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        prog="tools/bench",
+        description="Puts the same load on plain Odoo and on Odoo with the addon, compares "
+        "them, and keeps the results of a full run in benchmarks/results. Ends with status 1 "
+        "when anything is oversold, fails or is replayed with the addon.",
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
+    parser.add_argument("--cases", type=names, help="only these, as in race,confirm")
+    parser.add_argument(
+        "--processes", type=numbers, help="so many in each case, as in 4,8 (default: the case's)"
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="medians of so many rounds")
+    parser.add_argument("--scale", type=float, default=1, help="0.1: a tenth of the transfers")
+    parser.add_argument("--keep", action="store_true", help="keep the databases")
+    parser.add_argument(
+        "--name", default="bench", help="of the databases: NAME_plain, NAME_addon (default: bench)"
+    )
+    options = parser.parse_args(argv)
+    options.suites = options.suites or list(SUITES)
+    for suite in options.suites:
+        if suite not in SUITES:
+            parser.error(f"no such suite: {suite}")
+    return options
+
+
+def names(text):
+    """Return the elements of a list with commas."""
+    return text.split(",")
+
+
+def numbers(text):
+    """Return the numbers of a list with commas."""
+    return [int(number) for number in text.split(",")]
+
+
+def run_suite(name, options, command):
+    """Run a suite and report.
+
+    :return: whether nothing was oversold, failed or replayed with the addon
+    """
+    suite = importlib.import_module(f"benchmarks.{name}")
+    unknown = set(options.cases or ()) - {case.name for case in suite.CASES}
+    if unknown:
+        raise SystemExit(f"{name} has no case {', '.join(sorted(unknown))}")
+    processes = options.processes or [
+        number
+        for case in suite.CASES
+        if not options.cases or case.name in options.cases
+        for number in case.processes
+    ]
+    with serving(options.name, max(processes), options.keep) as sites:
+        run = Run(suite, sites, options)
+        run.run()
+        environment = get_environment(sites, command)
+    report = make_report(environment, run.rows, run.targets)
+    print(report)
+    # A trial must not replace the figures that the documentation quotes.
+    if not options.cases and not options.processes and options.scale == 1:
+        write_results(name, environment, run.rows, run.targets, report)
+        say(f"written to benchmarks/results/{name}.json and .rst")
+    return not get_unsafe(run.rows)
+
+
+def main():
+    """Run the chosen suites."""
+    # So that what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
+    options = parse_arguments()
+    command = " ".join(["tools/bench", *sys.argv[1:]])
+    results = [run_suite(name, options, command) for name in options.suites]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+MAX_LOCK_TIMEOUT_SECONDS = 60
+
+
+class ResConfigSettings(models.TransientModel):
+    _inherit = "res.config.settings"
+
+    stock_lock_timeout_seconds = fields.Float(
+        string="Wait for Stock",
+        default=10,
+        config_parameter="stock_event_ledger.lock_timeout_seconds",
+    )
+
+    @api.constrains("stock_lock_timeout_seconds")
+    def _check_stock_lock_timeout_seconds(self):
+        # Every app's settings are saved with this one: what somebody has set as a system
+        # parameter must not keep others from saving theirs.
+        stored = self.default_get(["stock_lock_timeout_seconds"])["stock_lock_timeout_seconds"]
+        for settings in self:
+            seconds = settings.stock_lock_timeout_seconds
+            if seconds != stored and not 0 < seconds <= MAX_LOCK_TIMEOUT_SECONDS:
+                raise ValidationError(
+                    self.env._(
+                        "Operations can wait for stock more than 0 seconds and at most %s seconds.",
+                        MAX_LOCK_TIMEOUT_SECONDS,
+                    )
+                )
