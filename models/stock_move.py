@@ -53,6 +53,8 @@ class StockMove(models.Model):
             later = self._filter_undecided()._filter_reserved_later()
             later._queue_reservation()
         moves = self - later
+        if later and not moves:
+            return None
         queued = {
             move: move.reservation_queued_date for move in moves if move.reservation_queued_date
         }

@@ -1,6 +1,7 @@
 import itertools
 import logging
 import random
+import time
 
 from psycopg2 import OperationalError
 
@@ -9,16 +10,25 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..locking import restartable, working_off_queue
-from ..relay.leader import announce_queued_reservation, has_worker
+from ..relay.leader import (
+    RESERVATION_AWAITED,
+    RESERVATION_QUEUED,
+    announce_reservation,
+    has_worker,
+)
 from ..waiting import StockBusy
 from .stock_move import QUEUED_STATES
 
 _logger = logging.getLogger(__name__)
 
 QUEUE_BATCH = 100
+WOKEN = "stock_event_ledger.reservation_queue_woken"
 # How long to wait for busy stock while there is other work, and when there is none.
 TRY_SECONDS = 0.02
 LINE_SECONDS = 2
+# How long a session waits for the worker before it stands in line itself.
+WORKER_SECONDS = 2
+WORKER_POLL_SECONDS = 0.05
 
 
 class StockMove(models.Model):
@@ -39,10 +49,47 @@ class StockMove(models.Model):
         )
         self._wake_reservation_queue()
 
+    def _is_reserved_by_worker(self, timeout_seconds):
+        """Have the worker reserve these moves together with others', and wait for it.
+
+        In a transaction that has written nothing, which is committed with the moves in
+        the queue. It takes far less than to wait until each has had its turn.
+
+        :param float timeout_seconds: how long to wait at most
+        :return: whether none of them is in the queue any more
+        """
+        cr = self.env.cr
+        if not has_worker(cr):
+            return False
+        moves = self.exists()._filter_undecided()
+        moves.filtered(
+            lambda move: move.picking_type_id.reservation_policy != "odoo"
+        )._queue_reservation()
+        announce_reservation(cr, RESERVATION_AWAITED)
+        self.env.flush_all()
+        # Nothing else has been written: see _may_restart_transaction.
+        cr.commit()  # pylint: disable=invalid-commit
+        deadline = time.monotonic() + min(timeout_seconds, WORKER_SECONDS)
+        query = SQL(
+            "SELECT FROM stock_move WHERE id = ANY(%s) AND reservation_queued_date IS NOT NULL",
+            moves.ids,
+        )
+        while is_queued := bool(self.env.execute_query(query)):
+            cr.rollback()
+            if time.monotonic() > deadline:
+                break
+            time.sleep(WORKER_POLL_SECONDS)
+        cr.rollback()
+        return not is_queued
+
     @api.model
     def _wake_reservation_queue(self):
         """Make sure that somebody takes what is queued, at once if possible."""
-        announce_queued_reservation(self.env.cr)
+        after_commit = self.env.cr.postcommit.data
+        if after_commit.get(WOKEN):
+            return
+        after_commit[WOKEN] = True
+        announce_reservation(self.env.cr, RESERVATION_QUEUED)
         if has_worker(self.env.cr):
             # And where it ends before it comes to this, the scheduled action's next run.
             return

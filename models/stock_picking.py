@@ -48,7 +48,7 @@ class StockPicking(models.Model):
         return [("move_ids", operator, [("id", "in", queued)])]
 
     def action_assign(self):
-        return self.env["stock.quant"]._decide(super().action_assign)
+        return self.env["stock.quant"]._decide(super().action_assign, self.move_ids)
 
     def button_validate(self):
         return self.env["stock.quant"]._decide(super().button_validate)

@@ -260,7 +260,7 @@ class StockQuant(models.Model):
     # --- locks that are waited for: in a transaction that has written nothing ---
 
     @api.model
-    def _decide(self, decide):
+    def _decide(self, decide, moves=None):
         """Call a function that decides on stock, when it is this session's turn.
 
         In a transaction that has written nothing, whatever the function did is rolled
@@ -275,12 +275,13 @@ class StockQuant(models.Model):
 
         :param decide: the function; it says what it decides on by ``_claim`` or
             ``locking.reserving``
+        :param moves: the stock.move that the function reserves, and nothing else, or None
         :return: what the function returns
         """
         if not self._may_restart_transaction():
             return decide()
         try:
-            result, wait = self._decide_in_turn(decide, self._get_lock_timeout_seconds())
+            result, wait = self._decide_in_turn(decide, self._get_lock_timeout_seconds(), moves)
         except StockBusy as busy:
             self._note_wait("timeout", busy.wait)
             self._notify_of_wait(busy.wait)
@@ -290,11 +291,12 @@ class StockQuant(models.Model):
         return result
 
     @api.model
-    def _decide_in_turn(self, decide, timeout_seconds):
+    def _decide_in_turn(self, decide, timeout_seconds, moves=None):
         """Call a function until it finds no stock that is busy.
 
         :param decide: the function, in a transaction that may be restarted
         :param float timeout_seconds: how long to wait for others
+        :param moves: what the worker may reserve in the meantime, or None
         :return: its result, and a StockWait or None
         :raises StockBusy: when that was not enough
         """
@@ -310,6 +312,13 @@ class StockQuant(models.Model):
                 stocks = {(quant.product_id.id, quant.location_id.id) for quant in quants}
                 numbers = quants._get_lock_numbers()
                 self.env.cr.rollback()
+                remaining = timeout_seconds - (time.monotonic() - started)
+                if moves and moves._is_reserved_by_worker(remaining):
+                    # Once: what the worker could not do either is done here.
+                    moves = None
+                    line.joined = True
+                    continue
+                moves = None
                 try:
                     remaining = timeout_seconds - (time.monotonic() - started)
                     quants._wait_for_turn(line, numbers, remaining)

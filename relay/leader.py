@@ -11,8 +11,9 @@ from odoo.tools import SQL
 _logger = logging.getLogger(__name__)
 
 NOTIFY_CHANNEL = "stock_event_ledger"
-# The notification that is not about events.
+# The notifications that are not about events.
 RESERVATION_QUEUED = "reservation queued"
+RESERVATION_AWAITED = "reservation awaited"
 # Advisory locks are per database; these two numbers are this module's own.
 LOCK_CLASS, LEADER_LOCK, WORKER_LOCK = 0x53454C, 1, 2
 REPLAYS = 5
@@ -23,9 +24,14 @@ REPLAYED = (
 )
 
 
-def announce_queued_reservation(cr):
-    """Tell the leader, when this transaction commits, that there are moves to reserve."""
-    cr.execute(SQL("SELECT pg_notify(%s, %s)", NOTIFY_CHANNEL, RESERVATION_QUEUED))
+def announce_reservation(cr, announcement):
+    """Tell the leader, when this transaction commits, that there are moves to reserve.
+
+    :param cr: the cursor
+    :param str announcement: RESERVATION_AWAITED if somebody is waiting for it, or
+        RESERVATION_QUEUED
+    """
+    cr.execute(SQL("SELECT pg_notify(%s, %s)", NOTIFY_CHANNEL, announcement))
 
 
 def has_worker(cr):

@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ import psycopg2
 
 from odoo.modules.registry import Registry
 
-from .leader import RESERVATION_QUEUED, WORKER_LOCK, Leader, Session
+from .leader import RESERVATION_AWAITED, RESERVATION_QUEUED, WORKER_LOCK, Leader, Session
 from .relay import POLL_SECONDS, Alarm, Backoff, Relay
 
 _logger = logging.getLogger(__name__)
@@ -18,8 +19,7 @@ _logger = logging.getLogger(__name__)
 class Job(NamedTuple):
     """A method that does some of what is to be done, and returns how much that was.
 
-    It runs periodically. If it is urgent, it also runs when the bell rings, but not
-    before a gap has passed since its last run: what is waiting then is done together.
+    It runs periodically. If it is urgent, it also runs when the bell rings.
     """
 
     model_name: str
@@ -29,7 +29,9 @@ class Job(NamedTuple):
     is_urgent: bool = False
 
 
-GAP_SECONDS = 0.1
+# An urgent job that has just run waits a little: what has come by then is done together,
+# which takes half the time. Less so if somebody is waiting for it.
+GAP_SECONDS = {RESERVATION_QUEUED: 0.5, RESERVATION_AWAITED: 0.05}
 JOBS = (
     Job("stock.move", "_process_reservation_queue", 100, POLL_SECONDS, is_urgent=True),
     Job("stock.ledger.balance", "_fold", 10000, POLL_SECONDS),
@@ -74,12 +76,17 @@ class Housekeeping(threading.Thread):
         super().__init__(name="stock_event_housekeeping", daemon=True)
         self.dbname = dbname
         self._woken = threading.Event()
+        self._gap_seconds = math.inf
         self._stopping = False
         self._session = None
         self._outages = {job: Outage(".".join(job[:2])) for job in JOBS}
 
-    def ring(self):
-        """Look for work now."""
+    def ring(self, gap_seconds=0):
+        """Look for urgent work now.
+
+        :param float gap_seconds: how long after the last time at the earliest
+        """
+        self._gap_seconds = min(self._gap_seconds, gap_seconds)
         self._woken.set()
 
     def stop(self, timeout_seconds=30):
@@ -96,9 +103,10 @@ class Housekeeping(threading.Thread):
         while not self._stopping:
             is_rung = self._woken.wait(max(min(due.values()) - time.monotonic(), 0))
             self._woken.clear()
+            gap_seconds, self._gap_seconds = self._gap_seconds, math.inf
             for job in JOBS:
                 if is_rung and job.is_urgent:
-                    due[job] = min(due[job], ended[job] + GAP_SECONDS)
+                    due[job] = min(due[job], ended[job] + gap_seconds)
                 if not self._stopping and time.monotonic() >= due[job]:
                     delay = self._run_guarded(job)
                     ended[job] = time.monotonic()
@@ -194,14 +202,18 @@ class Worker:
                 self._lead(leader, relay, housekeeping)
 
     def _lead(self, leader, relay, housekeeping):
+        checked = -math.inf
         while not self._stopping:
-            registry = Registry(self.dbname).check_signaling()
+            if time.monotonic() - checked > POLL_SECONDS:
+                # Modules may have been installed or updated.
+                registry = Registry(self.dbname).check_signaling()
+                checked = time.monotonic()
             busy = "stock.event.outbox" in registry and relay.step()
             # Before waiting: a query may have brought the notification along, and then
             # there is nothing left to wait for.
             announced = leader.take_notifications()
-            if RESERVATION_QUEUED in announced:
-                housekeeping.ring()
+            for announcement in announced & GAP_SECONDS.keys():
+                housekeeping.ring(GAP_SECONDS[announcement])
             if not (busy or announced or self._alarm.wait(leader, POLL_SECONDS)):
                 leader.check()
         relay.finish()
