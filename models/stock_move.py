@@ -60,23 +60,16 @@ class StockMove(models.Model):
         }
         self.browse().union(*queued).reservation_queued_date = False
         moves.filtered("reservation_queue_error").reservation_queue_error = False
-        with remembering_gathered():
-            if is_working_off_queue():
-                result = moves._action_assign_together()
-            else:
-                result = super(StockMove, moves)._action_assign(force_qty=force_qty)
+        together = collecting_lines() if is_working_off_queue() else nullcontext()
+        with remembering_gathered(), together as collector:
+            # Core creates what lines it has left when all moves have had their turn,
+            # and with them those that were collected.
+            result = super(StockMove, moves)._action_assign(force_qty=force_qty)
+            if collector and collector.vals_list:
+                self.env["stock.move.line"]._create_collected(collector)
         for move, date in queued.items():
             if move.reservation_queued_date:
                 move.reservation_queued_date = date
-        return result
-
-    def _action_assign_together(self):
-        with collecting_lines() as collector:
-            # Core creates what lines it has left when all moves have had their turn,
-            # and with them those that were collected.
-            result = super()._action_assign()
-            if collector.vals_list:
-                self.env["stock.move.line"]._create_collected(collector)
         return result
 
     def _update_reserved_quantity(

@@ -105,8 +105,10 @@ class StockMove(models.Model):
     def _process_reservation_queue_after_commit(self):
         try:
             with self.pool.cursor() as cr:
-                env = self.env(cr=cr, user=SUPERUSER_ID)
-                env["stock.move"]._process_reservation_queue()
+                moves = self.with_env(self.env(cr=cr, user=SUPERUSER_ID))
+                while moves._process_reservation_queue():
+                    # The next call looks from a new snapshot.
+                    cr.rollback()
             with self.pool.cursor() as cr:
                 moves = self.with_env(self.env(cr=cr, user=SUPERUSER_ID))
                 for move in moves.search(self._get_reservation_queue_domain()):
