@@ -29,7 +29,10 @@ class StockMove(models.Model):
         "res.users", readonly=True, copy=False, help="Who wanted it reserved"
     )
     reservation_queue_error = fields.Char(
-        readonly=True, copy=False, help="Why the last try to reserve it failed"
+        readonly=True,
+        copy=False,
+        index="btree_not_null",
+        help="Why the last try to reserve it failed",
     )
 
     # --- the ledger ---
