@@ -146,7 +146,8 @@ class StockMove(models.Model):
         queued = moves._get_queued_stocks()
         behind = moves.filtered(lambda move: (move.product_id.id, move.location_id.id) in queued)
         if behind and has_worker(self.env.cr):
-            self.env["stock.contention"]._note("queue", queued)
+            stocks = {(move.product_id.id, move.location_id.id) for move in behind}
+            self.env["stock.contention"]._note("queue", stocks)
             later |= behind
         return later
 

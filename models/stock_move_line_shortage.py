@@ -6,6 +6,7 @@ from odoo import SUPERUSER_ID, api, fields, models
 
 from ..locking import get_unsure_keys, restartable
 from ..waiting import StockBusy
+from .stock_quant import KEY_FIELDS
 
 _logger = logging.getLogger(__name__)
 
@@ -34,8 +35,7 @@ class StockMoveLine(models.Model):
         return result
 
     def _get_source_key(self):
-        names = ("product_id", "location_id", "lot_id", "package_id", "owner_id")
-        return tuple(self[name].id or None for name in names)
+        return tuple(self[name].id or None for name in KEY_FIELDS)
 
     def _free_reservation(
         self,
@@ -47,29 +47,16 @@ class StockMoveLine(models.Model):
         owner_id=None,
         ml_ids_to_ignore=None,
     ):
-        quants = (
-            self.env["stock.quant"]
-            .sudo()
-            ._gather(
-                product_id,
-                location_id,
-                lot_id=lot_id,
-                package_id=package_id,
-                owner_id=owner_id,
-                strict=True,
-            )
-        )
-        if not quants._claim():
-            self._queue_shortage()
-            return None
+        key = {"lot_id": lot_id, "package_id": package_id, "owner_id": owner_id}
+        # At suppliers and the like nothing is reserved, and stock is below zero always.
+        if not self.move_id._should_bypass_reservation(location_id):
+            # sudo: like core, for whoever may move stock without rights on quants.
+            quants = self.env["stock.quant"].sudo()
+            if not quants._gather(product_id, location_id, strict=True, **key)._claim():
+                self._queue_shortage()
+                return None
         return super()._free_reservation(
-            product_id,
-            location_id,
-            quantity,
-            lot_id=lot_id,
-            package_id=package_id,
-            owner_id=owner_id,
-            ml_ids_to_ignore=ml_ids_to_ignore,
+            product_id, location_id, quantity, ml_ids_to_ignore=ml_ids_to_ignore, **key
         )
 
     def _queue_shortage(self):

@@ -52,23 +52,24 @@ class StockMove(models.Model):
     def _is_reserved_by_worker(self, timeout_seconds):
         """Have the worker reserve these moves together with others', and wait for it.
 
-        In a transaction that has written nothing, which is committed with the moves in
-        the queue. It takes far less than to wait until each has had its turn.
+        Called between two snapshots: the moves are queued in a transaction of their own,
+        since the worker takes what is committed.
 
         :param float timeout_seconds: how long to wait at most
-        :return: whether none of them is in the queue any more
+        :return: whether it has taken them
         """
         cr = self.env.cr
         if not has_worker(cr):
             return False
-        moves = self.exists()._filter_undecided()
-        moves.filtered(
-            lambda move: move.picking_type_id.reservation_policy != "odoo"
-        )._queue_reservation()
-        announce_reservation(cr, RESERVATION_AWAITED)
-        self.env.flush_all()
-        # Nothing else has been written: see _may_restart_transaction.
-        cr.commit()  # pylint: disable=invalid-commit
+        with self.pool.cursor() as queue_cr:
+            moves = self.with_env(self.env(cr=queue_cr)).exists()._filter_undecided()
+            moves = moves.filtered(lambda move: move.picking_type_id.reservation_policy != "odoo")
+            if not moves:
+                return False
+            moves._queue_reservation()
+            announce_reservation(queue_cr, RESERVATION_AWAITED)
+        # A snapshot that was taken before does not show them in the queue.
+        cr.rollback()
         deadline = time.monotonic() + min(timeout_seconds, WORKER_SECONDS)
         query = SQL(
             "SELECT FROM stock_move WHERE id = ANY(%s) AND reservation_queued_date IS NOT NULL",

