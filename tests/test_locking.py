@@ -206,7 +206,10 @@ class TestLocking(ContentionCase):
                 "location_dest_id": self.stock_id,
             }
             receipts = env["stock.picking"].create(
-                [{"picking_type_id": in_type.id, "move_ids": [Command.create(move)]}] * 2
+                [
+                    {"picking_type_id": in_type.id, "move_ids": [Command.create(dict(move))]}
+                    for _i in range(2)
+                ]
             )
             receipts.action_confirm()
             receipts.move_ids.picked = True
