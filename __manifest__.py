@@ -2,7 +2,7 @@
     "name": "Stock Event Ledger",
     "summary": "Append-only stock ledger, locked reservations, inventory events on "
     "RabbitMQ and reports that never read the transaction tables",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Supply Chain/Inventory",
     "author": "Stock Event Ledger contributors",
     "license": "LGPL-3",
@@ -19,10 +19,13 @@
         "views/stock_warehouse_views.xml",
         "views/res_config_settings_views.xml",
         "reports/stock_ledger_report_stock_views.xml",
+        "data/stock_event_type_data.xml",
         "data/stock_event_channel_data.xml",
         "data/ir_cron_data.xml",
+        "wizards/stock_event_replay_views.xml",
         "views/stock_event_channel_views.xml",
         "views/stock_event_outbox_views.xml",
+        "views/stock_event_worker_views.xml",
         "views/stock_contention_views.xml",
     ],
     "assets": {

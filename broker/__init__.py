@@ -2,9 +2,9 @@
 
 import logging
 
-from .envelope import Message, build_message, event_uuid, routing_key
-from .publisher import Batch, Publisher
-from .target import Target, check
+from .envelope import Envelope, Message, check_routing_key_pattern, event_uuid, gap_event_uuid
+from .publisher import WINDOW, Batch, Publisher
+from .target import Queue, Target, try_round_trip
 
 # pika reports each failed attempt in several lines, as errors. An unreachable broker is
 # expected here: it is retried, and reported once by whoever asked for the connection.

@@ -8,21 +8,16 @@ from collections import deque
 import pika
 from pika.adapters.select_connection import IOLoop
 
-from .target import describe
+from .target import NOT_FOUND, describe
 
 _logger = logging.getLogger(__name__)
 
 WINDOW = 500
-NOT_FOUND = 404
-# The newest events, the oldest dropped: nobody has to read the queue, and a queue that
-# only grows would end in the broker's disk alarm. The delivery limit has a default in
-# RabbitMQ 4 and none in 3: being explicit makes them alike.
-AUDIT_QUEUE_ARGUMENTS = {
-    "x-queue-type": "quorum",
-    "x-delivery-limit": 20,
-    "x-max-length": 100_000,
-    "x-overflow": "drop-head",
-}
+# With these the broker closes a channel for one message's sake: its routing key is not
+# allowed to the user, or it is larger than the broker takes. Other reasons that come with
+# the same codes concern the whole target.
+ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406
+MESSAGE_REFUSED = {ACCESS_REFUSED: "topic", PRECONDITION_FAILED: "message size"}
 
 
 class Batch:
@@ -32,9 +27,15 @@ class Batch:
     for. ``returned`` (no queue wanted it) and ``refused`` (the broker could not take
     it) have reasons by token. The rest was not sent, or its fate is unknown: send it
     again. All of it is final when ``finished`` is true.
+
+    Where the broker has closed the channel for the sake of one message,
+    ``has_culprit`` is true. With a window of 1 that message is among the returned ones;
+    with a larger one it is among those whose fate is unknown.
     """
 
-    def __init__(self):
+    def __init__(self, window):
+        self.window = window
+        self.has_culprit = False
         self.confirmed = []
         self.returned = {}
         self.refused = {}
@@ -50,12 +51,14 @@ class Publisher:
     after a fork, never before.
     """
 
-    def __init__(self, target, wake):
+    def __init__(self, target, wake, host_index=0):
         """
         :param Target target: where to
         :param wake: called, from the publisher's thread, when a state or batch changed
+        :param int host_index: which of the target's hosts
         """
         self.target = target
+        self._host_index = host_index
         self.ready = False
         self.closed = False
         self.error = None
@@ -63,8 +66,8 @@ class Publisher:
         self._ioloop = IOLoop()
         self._connection = None
         self._channel = None
-        self._step = None
-        self._missing = set()
+        self._steps = self._step = None
+        self._missing = []
         self._batch = None
         self._stopping = False
         self._closing = False
@@ -84,17 +87,18 @@ class Publisher:
         """
         self._thread.start()
 
-    def publish(self, messages):
+    def publish(self, messages, window=WINDOW):
         """Send messages, each key's in the order given.
 
         One batch at a time. Messages that come after a returned or refused one of the
         same key are not sent.
 
         :param messages: list of Message
+        :param int window: how many may be on their way at once
         :return: their Batch
         """
         assert self._batch is None or self._batch.finished
-        batch = Batch()
+        batch = Batch(window)
         self._ioloop.add_callback_threadsafe(lambda: self._begin(batch, messages))
         return batch
 
@@ -115,7 +119,7 @@ class Publisher:
     def _run(self):
         try:
             self._connection = pika.SelectConnection(
-                self.target.connection_parameters(),
+                self.target.connection_parameters(self._host_index),
                 on_open_callback=self._on_connected,
                 on_open_error_callback=self._on_disconnected,
                 on_close_callback=self._on_disconnected,
@@ -146,61 +150,61 @@ class Publisher:
     def _on_channel_open(self, channel):
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_return)
-        self._declare_exchange()
+        steps = self.target.topology()
+        if not self.target.declares:
+            # Publishing to an exchange that does not exist closes the channel and
+            # confirms nothing: it has to be there before.
+            steps = [step for step in steps if step[1].get("exchange_type") == "topic"]
+        self._steps = iter(steps)
+        self._take_step()
 
-    # Passive first, for what is there: who may publish may not be allowed to declare,
-    # and what somebody declared in another way is theirs. A passive declaration of what
-    # is missing closes the channel, and the next channel makes it.
+    def _take_step(self, _frame=None):
+        """Look for, or make, the next thing that has to be on the broker.
 
-    def _declare_exchange(self):
-        # Publishing to an exchange that does not exist closes the channel and confirms
-        # nothing: it has to be there before.
-        self._step = "exchange"
-        self._channel.exchange_declare(
-            self.target.exchange,
-            exchange_type="topic",
-            durable=True,
-            passive=self._step not in self._missing,
-            callback=self._declare_audit_queue,
-        )
-
-    def _declare_audit_queue(self, _frame):
-        if not self.target.audit_queue:
-            self._ask_for_confirms()
+        Passive first, for what is there: who may publish may not be allowed to declare,
+        and what somebody declared in another way is theirs. A passive declaration of
+        what is missing closes the channel, and the next channel makes it.
+        """
+        self._step = next(self._steps, None)
+        if self._step is None:
+            self._channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
             return
-        self._step = "audit queue"
-        self._channel.queue_declare(
-            self.target.audit_queue,
-            durable=True,
-            passive=self._step not in self._missing,
-            arguments=AUDIT_QUEUE_ARGUMENTS,
-            callback=self._bind_audit_queue,
-        )
-
-    def _bind_audit_queue(self, _frame):
-        self._channel.queue_bind(
-            self.target.audit_queue,
-            self.target.exchange,
-            routing_key="stock.#",
-            callback=self._ask_for_confirms,
-        )
-
-    def _ask_for_confirms(self, _frame=None):
-        self._channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+        method, arguments = self._step
+        if method != "queue_bind":
+            arguments = {**arguments, "passive": self._step not in self._missing}
+        getattr(self._channel, method)(**arguments, callback=self._take_step)
 
     def _on_ready(self, _frame):
         self.ready = True
         self._wake()
 
     def _on_channel_closed(self, _channel, error):
-        is_missing = getattr(error, "reply_code", None) == NOT_FOUND and not self.ready
-        if is_missing and self._step not in self._missing and self._connection.is_open:
-            self._missing.add(self._step)
-            self._open_channel()
-            return
+        if self.ready:
+            self._accuse_message(error)
+        elif getattr(error, "reply_code", None) == NOT_FOUND and self._connection.is_open:
+            if self.target.declares and self._step not in self._missing:
+                self._missing.append(self._step)
+                self._open_channel()
+                return
+            if not self.target.declares:
+                error = ConnectionError(
+                    f"no exchange {self.target.exchange} on the broker. If it was deleted, its "
+                    "bindings are gone too: declare it again, and have consumers bind their "
+                    "queues again"
+                )
         self._fail(error)
         if self._connection.is_open:
             self._connection.close()
+
+    def _accuse_message(self, error):
+        """Find out whether the channel was closed for the sake of one message."""
+        sign = MESSAGE_REFUSED.get(getattr(error, "reply_code", None))
+        if not sign or sign not in error.reply_text or not self._in_flight:
+            return
+        self._batch.has_culprit = True
+        if self._batch.window == 1:
+            [message] = self._in_flight.values()
+            self._batch.returned[message.token] = describe(error)
 
     def _fail(self, error):
         # The first error is the cause of those that follow.
@@ -240,7 +244,7 @@ class Publisher:
         channel = self._channel
         while (
             self._sendable
-            and len(self._in_flight) < WINDOW
+            and len(self._in_flight) < self._batch.window
             and not self._stopping
             and channel.is_open
         ):
@@ -252,7 +256,7 @@ class Publisher:
                 message.routing_key,
                 message.body,
                 message.properties,
-                mandatory=True,
+                mandatory=message.mandatory,
             )
         if not self._in_flight:
             self._finish_batch()

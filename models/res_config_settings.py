@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+from .stock_event_outbox import DEFAULT_KEEP_DAYS
+
 MAX_LOCK_TIMEOUT_SECONDS = 60
 
 
@@ -11,6 +13,11 @@ class ResConfigSettings(models.TransientModel):
         string="Wait for Stock",
         default=10,
         config_parameter="stock_event_ledger.lock_timeout_seconds",
+    )
+    stock_event_keep_days = fields.Integer(
+        string="Keep Confirmed Events",
+        default=DEFAULT_KEEP_DAYS,
+        config_parameter="stock_event_ledger.event_keep_days",
     )
 
     @api.constrains("stock_lock_timeout_seconds")
@@ -26,4 +33,12 @@ class ResConfigSettings(models.TransientModel):
                         "Operations can wait for stock more than 0 seconds and at most %s seconds.",
                         MAX_LOCK_TIMEOUT_SECONDS,
                     )
+                )
+
+    @api.constrains("stock_event_keep_days")
+    def _check_stock_event_keep_days(self):
+        for settings in self:
+            if settings.stock_event_keep_days < 1:
+                raise ValidationError(
+                    self.env._("Confirmed events are kept for one day at least.")
                 )

@@ -1,34 +1,36 @@
-import os
+import ast
 import re
-from urllib.parse import unquote, urlsplit
 
-from odoo import api, fields, models
+from odoo import Command, api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import SQL, config
+from odoo.fields import Domain
+from odoo.tools import SQL
 
-from ..broker import Target, check
-from ..relay.leader import LEADER_LOCK, LOCK_CLASS
+from ..broker import Envelope, check_routing_key_pattern
+from ..broker.envelope import DEFAULT_ROUTING_KEY_PATTERN
 
-DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
-PASSWORD_OPTION = "stock_event_ledger_amqp_password"
+# What is left out of a channel is missing from the figures that it remembers.
+FILTER_FIELDS = frozenset(
+    ("active", "event_type_ids", "warehouse_ids", "company_ids", "product_domain")
+)
+# With another of these, what was declared may be missing.
+TOPOLOGY_FIELDS = frozenset(
+    ("host", "port", "virtual_host", "exchange", "alternate_exchange", "dead_letter_exchange")
+)
 
 
 class StockEventChannel(models.Model):
-    """Where stock events go: an exchange on a RabbitMQ server.
+    """Where stock events go: an exchange on a RabbitMQ server or cluster, and which ones.
 
     Only an active channel gets events. The one that is installed is inactive, so that
     an Odoo without a broker queues nothing; events are published from its activation
     on, and earlier stock is in their ``on_hand_after``. A paused channel goes on
     queueing and sends later; an inactive one misses what happens meanwhile.
-
-    The password is not in the database. It is read where it is needed from the
-    environment, STOCK_EVENT_LEDGER_AMQP_PASSWORD_<CODE> or
-    STOCK_EVENT_LEDGER_AMQP_PASSWORD, or from the option of the same name in lower case
-    of Odoo's configuration file.
     """
 
     _name = "stock.event.channel"
     _description = "Stock Event Channel"
+    _inherit = ["mail.thread", "mail.activity.mixin"]
     _order = "name, id"
 
     name = fields.Char(required=True)
@@ -51,37 +53,107 @@ class StockEventChannel(models.Model):
         copy=False,
         help="A paused channel goes on queueing events and sends none.",
     )
-    host = fields.Char(required=True, default="localhost")
-    port = fields.Integer(required=True, default=DEFAULT_PORTS["amqp"])
-    virtual_host = fields.Char(required=True, default="/")
-    username = fields.Char("User", required=True, default="guest")
-    use_tls = fields.Boolean("TLS", help="Encrypt, and verify the server's name")
+    user_id = fields.Many2one(
+        "res.users",
+        "Responsible",
+        default=lambda self: self.env.user,
+        help="Gets an activity when the channel needs somebody's attention",
+    )
+
+    # --- which events
+    event_type_ids = fields.Many2many(
+        "stock.event.type",
+        "stock_event_channel_type_rel",
+        "channel_id",
+        "event_type_id",
+        ondelete="restrict",
+        help="Of these types only; none: of all types. Figures after an event are then "
+        "those of the moment when it is numbered.",
+    )
+    warehouse_ids = fields.Many2many(
+        "stock.warehouse",
+        "stock_event_channel_warehouse_rel",
+        "channel_id",
+        "warehouse_id",
+        ondelete="restrict",
+        help="In these warehouses only; none: in all of them, and in transit",
+    )
+    company_ids = fields.Many2many(
+        "res.company",
+        "stock_event_channel_company_rel",
+        "channel_id",
+        "company_id",
+        ondelete="restrict",
+        help="Of these companies only; none: of all of them",
+    )
+    product_domain = fields.Char(
+        "Products",
+        default="[]",
+        help="Products that meet this condition when the event is sent",
+    )
+
+    # --- how they are written
     exchange = fields.Char(
+        required=True, default="odoo.inventory", help="Durable topic exchange"
+    )
+    routing_key_pattern = fields.Char(
+        "Routing Key",
         required=True,
-        default="odoo.inventory",
-        help="Topic exchange; declared as a durable one where it is missing",
+        default=DEFAULT_ROUTING_KEY_PATTERN,
+        help="Of {event_type}, {warehouse}, {company}, {product} and {sku}, in lower case",
     )
-    has_audit_queue = fields.Boolean(
-        "Audit Queue",
+    envelope = fields.Selection(
+        [
+            ("binary", "CloudEvents, binary: flat JSON, attributes in headers"),
+            ("structured", "CloudEvents, structured: all in one JSON document"),
+            ("epcis", "EPCIS 2.0: JSON-LD in GS1's vocabulary"),
+        ],
+        default="binary",
+        required=True,
+    )
+    declares_topology = fields.Boolean(
+        "Declare",
         default=True,
-        help="Declare a durable queue that gets every event and keeps the newest "
-        "100,000. Without any queue for an event, the broker would return it and the "
-        "event would stop its product.",
+        help="Declare the exchange and the queues on the broker where they are missing. "
+        "Once: what is deleted there later stays deleted until it is declared again.",
     )
-    audit_queue = fields.Char("Audit Queue Name", default="odoo.inventory.audit")
+    alternate_exchange = fields.Char(
+        help="Gets what no queue wants, with a queue of its own name; without one, such an "
+        "event stops its product. An exchange that exists already is not changed.",
+    )
+    dead_letter_exchange = fields.Char(
+        help="Gets what consumers reject from the queues below, with a queue of its own name",
+    )
+    queue_ids = fields.One2many(
+        "stock.event.queue",
+        "channel_id",
+        "Queues",
+        copy=True,
+        default=lambda self: self._default_queues(),
+    )
     database_uuid = fields.Char(readonly=True, copy=False)
     is_copied_database = fields.Boolean(compute="_compute_is_copied_database")
-    confirmed_count = fields.Integer("Confirmed Events", readonly=True, copy=False)
-    last_confirm_date = fields.Datetime(readonly=True, copy=False)
-    last_error = fields.Char(readonly=True, copy=False)
-    pending_count = fields.Integer(compute="_compute_outbox_counts")
-    blocked_count = fields.Integer(compute="_compute_outbox_counts")
-    worker = fields.Char(compute="_compute_worker", help="Who empties the outbox at this moment")
 
     _unique_code = models.Constraint("UNIQUE (code)", "Two channels have this code.")
-    _valid_port = models.Constraint(
-        "CHECK (port BETWEEN 1 AND 65535)", "A port is between 1 and 65535."
-    )
+
+    @api.model
+    def _default_queues(self):
+        """Return a queue that keeps the newest events of all, whoever consumes any."""
+        return [
+            Command.create(
+                {
+                    "name": "odoo.inventory.audit",
+                    "max_length": 100_000,
+                    "has_single_active_consumer": False,
+                }
+            )
+        ]
+
+    @api.depends("database_uuid")
+    def _compute_is_copied_database(self):
+        uuid = self._get_database_uuid()
+        for channel in self:
+            channel.is_copied_database = channel.database_uuid not in (False, uuid)
 
     @api.constrains("code")
     def _check_code(self):
@@ -91,42 +163,40 @@ class StockEventChannel(models.Model):
                     self.env._("A channel's code has letters, digits and underscores.")
                 )
 
-    @api.depends("database_uuid")
-    def _compute_is_copied_database(self):
-        uuid = self._get_database_uuid()
+    @api.constrains("routing_key_pattern")
+    def _check_routing_key_pattern(self):
         for channel in self:
-            channel.is_copied_database = channel.database_uuid not in (False, uuid)
+            try:
+                check_routing_key_pattern(channel.routing_key_pattern)
+            except ValueError as error:
+                raise ValidationError(str(error)) from error
 
-    def _compute_outbox_counts(self):
-        groups = self.env["stock.event.outbox"]._read_group(
-            [("channel_id", "in", self.ids)], ["channel_id", "state"], ["__count"]
-        )
-        counts = {(channel.id, state): count for channel, state, count in groups}
+    @api.constrains("product_domain")
+    def _check_product_domain(self):
         for channel in self:
-            channel.blocked_count = counts.get((channel.id, "blocked"), 0)
-            channel.pending_count = counts.get((channel.id, "pending"), 0) + counts.get(
-                (channel.id, "waiting"), 0
-            )
+            try:
+                domain = channel._get_product_domain() or []
+                self.env["product.product"].search_count(domain, limit=1)
+            except Exception as error:
+                raise ValidationError(
+                    self.env._("The condition on products does not work: %s", error)
+                ) from error
 
-    def _compute_worker(self):
-        rows = self.env.execute_query(self._query_worker())
+    @api.constrains("exchange", "alternate_exchange", "dead_letter_exchange")
+    def _check_exchanges(self):
         for channel in self:
-            channel.worker = rows[0][0] if rows else False
-
-    @api.model
-    def _query_worker(self):
-        """Return the query of the session with the leader's lock: a live heartbeat."""
-        return SQL(
-            """SELECT a.application_name
-                 FROM pg_locks l
-                 JOIN pg_database d ON d.oid = l.database
-                 JOIN pg_stat_activity a ON a.pid = l.pid
-                WHERE l.locktype = 'advisory' AND l.granted
-                  AND d.datname = current_database()
-                  AND l.classid = %s AND l.objid = %s""",
-            LOCK_CLASS,
-            LEADER_LOCK,
-        )
+            names = [
+                channel.exchange,
+                channel.alternate_exchange,
+                channel.dead_letter_exchange,
+            ]
+            names = [name for name in names if name]
+            if len(set(names)) < len(names):
+                raise ValidationError(
+                    self.env._("The exchange, its alternate and the one for dead letters differ.")
+                )
+            if any(len(name.encode()) > 255 for name in names):
+                raise ValidationError(self.env._("An exchange's name has at most 255 bytes."))
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -140,12 +210,15 @@ class StockEventChannel(models.Model):
             activated = self.filtered(lambda channel: not channel.active)
         result = super().write(vals)
         activated._adopt_database()
-        # What happened while a channel was inactive is not in its figures.
-        self.env["stock.event.key"]._forget_figures(activated)
+        if not FILTER_FIELDS.isdisjoint(vals):
+            # What happened meanwhile, or is left out from now on, is not in the figures.
+            self.env["stock.event.key"]._forget_figures(self)
+        if not TOPOLOGY_FIELDS.isdisjoint(vals):
+            self._declare_again()
         return result
 
     def unlink(self):
-        """Delete the channels with what was not published."""
+        """Delete the channels with their events, published or not."""
         channel_ids = self.ids
         result = super().unlink()
         for table in ("stock_event_outbox", "stock_event_key"):
@@ -168,33 +241,40 @@ class StockEventChannel(models.Model):
         """Send what was queued, and go on."""
         self.state = "running"
 
+    def action_declare(self):
+        """Have the exchange and the queues declared again where they are missing."""
+        self.check_access("write")
+        self._declare_again()
+        self.env["stock.event.outbox"]._wake_relay()
+
     def action_adopt_database(self):
         """Publish from this database, though it is a copy."""
         self.check_access("write")
         self._adopt_database()
 
     def action_open_outbox(self):
-        """Open the channel's outbox."""
+        """Open what the broker has not confirmed."""
+        return self._prepare_events_action([("state", "!=", "confirmed")])
+
+    def action_open_blocked(self):
+        """Open what could not be delivered."""
+        return self._prepare_events_action([("state", "=", "blocked")])
+
+    def _prepare_events_action(self, domain):
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "stock_event_ledger.stock_event_outbox_action"
         )
-        return {**action, "domain": [("channel_id", "in", self.ids)], "context": {}}
+        domain = [("channel_id", "in", self.ids), *domain]
+        return {**action, "domain": domain, "context": {}}
 
-    def action_test_connection(self):
-        """Connect with the saved settings and say how it went."""
+    def action_replay(self):
+        """Open the wizard that sends events again."""
         self.ensure_one()
-        self.check_access("write")
-        error = check(self._prepare_target())
-        if error:
-            message = self.env._(
-                "No connection to %(host)s: %(error)s", host=self.host, error=error
-            )
-        else:
-            message = self.env._("Connected to %(host)s.", host=self.host)
         return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {"type": "danger" if error else "success", "message": message},
+            **self.env["ir.actions.act_window"]._for_xml_id(
+                "stock_event_ledger.stock_event_replay_action"
+            ),
+            "context": {"default_channel_id": self.id},
         }
 
     def _adopt_database(self):
@@ -202,43 +282,39 @@ class StockEventChannel(models.Model):
         for channel in self:
             channel.database_uuid = self._get_database_uuid()
 
+    def _declare_again(self):
+        if self:
+            self.env["stock.event.channel.status"]._record_declared(self.ids, False)
+
     @api.model
     def _get_database_uuid(self):
         # sudo: the identifier of the database is no secret to those who see channels.
         return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
 
-    def _configure_from_url(self, url):
-        """Set where to publish, and activate the channel.
+    def _get_product_domain(self):
+        """Return the Domain of the products whose events are sent, or None for all.
 
-        :param str url: amqp(s)://user:password@host:port/virtual-host. The password is
-            ignored: it belongs into the environment or the configuration file.
-        :raises UserError: when the address is not of that form
+        :raises UserError: when it is not a domain
         """
         self.ensure_one()
-        self.write(self._prepare_url_vals(url))
-
-    @api.model
-    def _prepare_url_vals(self, url):
         try:
-            parts = urlsplit(url)
-            port = parts.port or DEFAULT_PORTS[parts.scheme]
-        except (KeyError, ValueError):
-            port = None
-        if not port or not parts.hostname:
-            # The address is not repeated: it may have a password in it.
+            domain = Domain(ast.literal_eval(self.product_domain or "[]"))
+        except (ValueError, SyntaxError, TypeError) as error:
             raise UserError(
-                self.env._("The address must be like amqp://user@host:port/virtual-host.")
-            )
-        return {
-            "host": parts.hostname,
-            "port": port,
-            "virtual_host": unquote(parts.path[1:]) or "/",
-            "username": unquote(parts.username or "guest"),
-            "use_tls": parts.scheme == "amqps",
-            "active": True,
-        }
+                self.env._("Not a condition on products: %s", self.product_domain)
+            ) from error
+        return None if domain.is_true() else domain
 
     # --- for the relay
+
+    def _prepare_envelope(self):
+        """Return how the channel's messages are written."""
+        self.ensure_one()
+        return Envelope(
+            database_uuid=self._get_database_uuid(),
+            mode=self.envelope,
+            routing_key_pattern=self.routing_key_pattern,
+        )
 
     @api.model
     def _get_targets(self):
@@ -269,51 +345,3 @@ class StockEventChannel(models.Model):
             )
         )
         return bool(rows)
-
-    def _prepare_target(self):
-        self.ensure_one()
-        return Target(
-            host=self.host,
-            port=self.port,
-            virtual_host=self.virtual_host,
-            username=self.username,
-            password=self._get_password(),
-            exchange=self.exchange,
-            audit_queue=(self.has_audit_queue and self.audit_queue) or "",
-            use_tls=self.use_tls,
-        )
-
-    def _get_password(self):
-        self.ensure_one()
-        for name in (PASSWORD_OPTION + "_" + self.code, PASSWORD_OPTION):
-            password = os.environ.get(name.upper()) or config.get(name.lower())
-            if password:
-                return password
-        return ""
-
-    @api.model
-    def _record_confirms(self, channel_id, count):
-        """Count confirmed events; they end an outage."""
-        self.env.cr.execute(
-            SQL(
-                """UPDATE stock_event_channel
-                      SET confirmed_count = COALESCE(confirmed_count, 0) + %s,
-                          last_confirm_date = now() AT TIME ZONE 'UTC',
-                          last_error = NULL
-                    WHERE id = %s""",
-                count,
-                channel_id,
-            )
-        )
-
-    @api.model
-    def _record_error(self, channel_id, error):
-        """Show why a channel does not publish; None when it does again."""
-        self.env.cr.execute(
-            SQL(
-                """UPDATE stock_event_channel SET last_error = %(error)s
-                    WHERE id = %(id)s AND last_error IS DISTINCT FROM %(error)s""",
-                error=error,
-                id=channel_id,
-            )
-        )

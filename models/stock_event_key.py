@@ -121,13 +121,25 @@ class StockEventKey(models.Model):
         )
 
     @api.model
-    def _forget_figures(self, channels):
-        """Read the figures anew from the ledger, whatever was missed meanwhile."""
+    def _forget_figures(self, channels, keys=None):
+        """Read the figures anew from the ledger, whatever was missed meanwhile.
+
+        :param channels: the stock.event.channel
+        :param set keys: of (company id, warehouse id, product id); None: all of them
+        """
+        condition = SQL("TRUE")
+        if keys is not None:
+            condition = SQL(
+                "EXISTS (SELECT FROM %s WHERE %s)",
+                self._query_keys(keys),
+                self._query_same_key("r", "k"),
+            )
         self.env.cr.execute(
             SQL(
-                """UPDATE stock_event_key SET on_hand = NULL, reserved = NULL
-                    WHERE channel_id = ANY(%s)""",
+                """UPDATE stock_event_key r SET on_hand = NULL, reserved = NULL
+                    WHERE channel_id = ANY(%s) AND on_hand IS NOT NULL AND %s""",
                 channels.ids,
+                condition,
             )
         )
         self.invalidate_model(flush=False)

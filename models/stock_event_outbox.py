@@ -1,32 +1,34 @@
 from odoo import api, fields, models, modules
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.http import request
-from odoo.tools import SQL, config, float_round, str2bool
+from odoo.tools import SQL, config, str2bool
 
-from ..broker import build_message, event_uuid
-from ..broker.envelope import SCHEMA_VERSION
 from ..fields import HistoricalMany2one
+from ..relay.bell import bell
 from ..relay.leader import NOTIFY_CHANNEL
 from ..relay.relay import run_bounded
 
-NACK_RETRY_SECONDS = 30
+RUNG = "stock_event_ledger.bell_rung"
+DEFAULT_KEEP_DAYS = 30
+CLEAN_UP_BATCH = 10_000
 
 
 class StockEventOutbox(models.Model):
-    """The events that a channel has not had confirmed yet.
+    """The events of the channels: what is to be sent, and for some time what was.
 
-    A row is written with its ledger entry, numbered by the relay, and deleted when the
-    broker has confirmed the message. The relay is ``relay/relay.py``; this model holds
-    what it does with the tables. Rows have these states:
+    A row is written with its ledger entry, numbered by the relay, and kept for a while
+    after the broker has confirmed the message. Rows have these states:
 
     - pending: to be sent;
-    - blocked: could not be delivered; it stops its key until someone retries it, or
-      until its retry date;
-    - waiting: behind a blocked row of its key.
+    - blocked: could not be delivered; it stops its key until someone retries or skips
+      it, or until its retry date;
+    - waiting: behind a blocked row of its key;
+    - confirmed: the broker has it.
     """
 
     _name = "stock.event.outbox"
-    _description = "Stock Event Outbox"
+    _description = "Stock Event"
+    _inherit = ["stock.historical.mixin"]
     _order = "id"
     _rec_name = "entry_id"
     _log_access = False
@@ -40,9 +42,25 @@ class StockEventOutbox(models.Model):
     on_hand_after = fields.Float(digits="Product Unit", readonly=True)
     reserved_after = fields.Float(digits="Product Unit", readonly=True)
     state = fields.Selection(
-        [("pending", "Pending"), ("waiting", "Waiting"), ("blocked", "Blocked")],
+        [
+            ("pending", "Pending"),
+            ("waiting", "Waiting"),
+            ("blocked", "Blocked"),
+            ("confirmed", "Confirmed"),
+        ],
         required=True,
         readonly=True,
+    )
+    confirmed_date = fields.Datetime("Confirmed", readonly=True)
+    is_replay = fields.Boolean(
+        "Replay", required=True, default=False, readonly=True, help="Sent again by request"
+    )
+    is_skipped = fields.Boolean(
+        "Skipped",
+        required=True,
+        default=False,
+        readonly=True,
+        help="A GAP event takes the place of this one, which could not be delivered.",
     )
     attempts = fields.Integer(required=True, readonly=True)
     error = fields.Char(readonly=True)
@@ -52,12 +70,43 @@ class StockEventOutbox(models.Model):
     reserved_quantity = fields.Float(related="entry_id.reserved_quantity")
     reference = fields.Char(related="entry_id.reference")
     recorded_date = fields.Datetime(related="entry_id.recorded_date")
+    waiting_count = fields.Integer(
+        "Waiting Behind",
+        compute="_compute_waiting_count",
+        help="Events of the same product, warehouse and company that wait for this one",
+    )
 
     # The relay's reading order. A numbered row comes before those that are not, even
     # if its id is higher: ids do not commit in order, numbers are given in order.
-    _pending_idx = models.Index("(channel_id, sequence, id) WHERE state = 'pending'")
-    _key_idx = models.Index("(channel_id, product_id)")
+    _live_idx = models.Index(
+        "(channel_id, sequence, id) WHERE state = 'pending' AND NOT is_replay"
+    )
+    _replay_idx = models.Index("(channel_id, id) WHERE state = 'pending' AND is_replay")
+    # Serves what waits behind a blocked row, and the figures of a key.
+    _unconfirmed_key_idx = models.Index("(channel_id, product_id) WHERE state <> 'confirmed'")
     _blocked_idx = models.Index("(channel_id) WHERE state = 'blocked'")
+    # Serves a channel's rate and the clean-up.
+    _confirmed_idx = models.Index("(channel_id, confirmed_date) WHERE state = 'confirmed'")
+    # Serves a ledger entry's events.
+    _entry_idx = models.Index("(entry_id)")
+
+    def _compute_waiting_count(self):
+        rows = self.env.execute_query(self._query_waiting_counts())
+        counts = dict(rows)
+        for event in self:
+            event.waiting_count = counts.get(event.id, 0)
+
+    def _query_waiting_counts(self):
+        return SQL(
+            """SELECT b.id, COUNT(*)
+                 FROM stock_event_outbox b
+                 JOIN stock_event_outbox w
+                   ON w.channel_id = b.channel_id AND w.state = 'waiting' AND %s
+                WHERE b.id = ANY(%s) AND b.state = 'blocked'
+                GROUP BY b.id""",
+            self.env["stock.event.key"]._query_same_key("w", "b"),
+            self.ids,
+        )
 
     # --- writing, in the transaction that changes stock
 
@@ -73,8 +122,13 @@ class StockEventOutbox(models.Model):
 
         :param list entry_ids: ids of ledger entries that this transaction inserted
         """
-        self.env["stock.event.channel"].flush_model(["active"])
-        self.env.cr.execute(self._query_enqueue(entry_ids, self._should_notify()))
+        self.env["stock.event.channel"].flush_model()
+        rows = self.env.execute_query(self._query_enqueue(entry_ids, self._should_notify()))
+        after_commit = self.env.cr.postcommit
+        if rows and RUNG not in after_commit.data:
+            after_commit.data[RUNG] = True
+            dbname = self.env.cr.dbname
+            after_commit.add(lambda: bell.ring(dbname))
 
     @api.model
     def _should_notify(self):
@@ -84,322 +138,131 @@ class StockEventOutbox(models.Model):
 
     @api.model
     def _query_enqueue(self, entry_ids, notify):
+        """Return the statement that queues entries; it returns a row if there were any."""
         return SQL(
             """WITH queued AS (
                    INSERT INTO stock_event_outbox (
                        channel_id, entry_id, company_id, warehouse_id, product_id,
-                       state, attempts)
+                       state, attempts, is_replay, is_skipped)
                    SELECT c.id, e.id, e.company_id, e.warehouse_id, e.product_id,
-                          'pending', 0
+                          'pending', 0, FALSE, FALSE
                      FROM stock_event_channel c
                      JOIN stock_ledger_entry e ON e.id = ANY(%s)
                      JOIN stock_location l ON l.id = e.location_id
-                    WHERE %s
+                    WHERE c.active AND %s
                     ORDER BY e.id
                    RETURNING id)
-               SELECT pg_notify(%s, '') FROM (SELECT FROM queued LIMIT 1) AS any_queued
-                WHERE %s""",
+               SELECT CASE WHEN %s THEN pg_notify(%s, '') END
+                 FROM (SELECT FROM queued LIMIT 1) any_queued""",
             entry_ids,
             self._get_enqueue_condition(),
-            NOTIFY_CHANNEL,
             notify,
+            NOTIFY_CHANNEL,
         )
 
     @api.model
     def _get_enqueue_condition(self):
-        """Return which entry ``e``, at location ``l``, goes to which channel ``c``."""
-        return SQL("c.active AND l.usage IN ('internal', 'transit')")
+        """Return which entry ``e``, at location ``l``, goes to which channel ``c``.
 
-    # --- relaying: numbers and figures
-
-    @api.model
-    def _take(self, channel_id, limit):
-        """Number the next pending events of a channel and return them.
-
-        To be committed before the events are sent, so that a repeat after a crash
-        carries the same numbers. Events of a blocked key are put aside.
-
-        :param int channel_id: the channel
-        :param int limit: most rows to look at
-        :return: list of Message in sending order, and the number of rows looked at
+        Not by the channel's product domain: that is for the relay, for it may be slow
+        or fail, and must not cost a user anything.
         """
-        self.env.cr.execute(self._query_retry_due(channel_id))
-        rows = self.env.execute_query_dict(self._query_pending(channel_id, limit))
-        if not rows:
-            return [], 0
-        key_by_row = {row["id"]: self._get_key(row) for row in rows}
-        keys = self.env["stock.event.key"]._lock(channel_id, set(key_by_row.values()))
-        self._ensure_figures(channel_id, keys)
-        aside = [row for row in rows if keys[key_by_row[row["id"]]]["is_blocked"]]
-        sendable = [row for row in rows if not keys[key_by_row[row["id"]]]["is_blocked"]]
-        self._set_aside(aside)
-        self._number(sendable, keys)
-        database_uuid = self.env["stock.event.channel"]._get_database_uuid()
-        messages = [
-            build_message(row["id"], self._prepare_event(row, database_uuid), database_uuid)
-            for row in sendable
-        ]
-        return messages, len(rows)
-
-    @api.model
-    def _get_key(self, row):
-        return row["company_id"], row["warehouse_id"], row["product_id"]
-
-    @api.model
-    def _query_pending(self, channel_id, limit):
-        """Return the query of the next rows, with all that their events tell."""
-        return SQL(
-            """
-            WITH pending AS MATERIALIZED (
-                SELECT * FROM stock_event_outbox
-                 WHERE channel_id = %s AND state = 'pending'
-                 ORDER BY channel_id, sequence, id
-                 LIMIT %s)
-            SELECT o.id, o.company_id, o.warehouse_id, o.product_id, o.sequence,
-                   o.on_hand_after, o.reserved_after,
-                   e.id AS entry_id, e.event_type, e.quantity, e.reserved_quantity,
-                   e.location_id, e.owner_id, e.effective_date, e.recorded_date,
-                   e.move_id, e.reference, e.origin, e.user_id, e.corrects_entry_id,
-                   corrected.recorded_date AS corrected_date,
-                   product.default_code AS sku, uom.name ->> 'en_US' AS uom,
-                   warehouse.code AS warehouse_code, lot.name AS lot,
-                   package.name AS package
-              FROM pending o
-              JOIN stock_ledger_entry e ON e.id = o.entry_id
-              LEFT JOIN stock_ledger_entry corrected
-                     ON corrected.id = e.corrects_entry_id
-              LEFT JOIN product_product product ON product.id = o.product_id
-              LEFT JOIN product_template template
-                     ON template.id = product.product_tmpl_id
-              LEFT JOIN uom_uom uom ON uom.id = template.uom_id
-              LEFT JOIN stock_warehouse warehouse ON warehouse.id = o.warehouse_id
-              LEFT JOIN stock_lot lot ON lot.id = e.lot_id
-              LEFT JOIN stock_package package ON package.id = e.package_id
-             ORDER BY o.sequence, o.id
-            """,
-            channel_id,
-            limit,
+        types = SQL(
+            """e.event_type IN (
+                   SELECT t.code FROM stock_event_type t
+                    WHERE t.id = r.event_type_id)"""
         )
-
-    @api.model
-    def _ensure_figures(self, channel_id, keys):
-        """Read from the ledger the figures of keys that have none yet.
-
-        From then on each event adds to its predecessor's: a poll costs the same
-        whatever the backlog.
-        """
-        missing = {
-            key for key, row in keys.items() if row["on_hand"] is None and not row["is_blocked"]
-        }
-        if not missing:
-            return
-        for row in self.env.execute_query_dict(self._query_figures(channel_id, missing)):
-            keys[self._get_key(row)].update(on_hand=row["on_hand"], reserved=row["reserved"])
-
-    @api.model
-    def _query_figures(self, channel_id, keys):
-        """Return the query of what keys had before their first event without a number.
-
-        That is all that is committed, rollup and deltas, minus what the events without
-        a number add: one snapshot sees all of it.
-        """
-        key_model = self.env["stock.event.key"]
-        return SQL(
-            """
-            SELECT k.company_id, k.warehouse_id, k.product_id,
-                   COALESCE(SUM(s.quantity), 0) AS on_hand,
-                   COALESCE(SUM(s.reserved_quantity), 0) AS reserved
-              FROM %(keys)s
-              LEFT JOIN (
-                    SELECT b.product_id, l.warehouse_id, b.company_id, b.quantity,
-                           b.reserved_quantity
-                      FROM (SELECT product_id, location_id, company_id, quantity,
-                                   reserved_quantity
-                              FROM stock_ledger_balance
-                             WHERE product_id = ANY(%(products)s)
-                             UNION ALL
-                            SELECT product_id, location_id, company_id, quantity,
-                                   reserved_quantity
-                              FROM stock_ledger_delta
-                             WHERE product_id = ANY(%(products)s)) b
-                      JOIN stock_location l ON l.id = b.location_id
-                     WHERE l.usage IN ('internal', 'transit')
-                     UNION ALL
-                    SELECT o.product_id, o.warehouse_id, o.company_id, -e.quantity,
-                           -e.reserved_quantity
-                      FROM stock_event_outbox o
-                      JOIN stock_ledger_entry e ON e.id = o.entry_id
-                     WHERE o.channel_id = %(channel_id)s AND o.sequence IS NULL
-                       AND o.product_id = ANY(%(products)s)
-              ) s ON %(same_key)s
-             GROUP BY k.company_id, k.warehouse_id, k.product_id
-            """,
-            keys=key_model._query_keys(keys),
-            same_key=key_model._query_same_key("s", "k"),
-            products=list({product_id for _company, _warehouse, product_id in keys}),
-            channel_id=channel_id,
-        )
-
-    @api.model
-    def _number(self, rows, keys):
-        """Give rows without a number their key's next number and figures."""
-        digits = self.env["decimal.precision"].precision_get("Product Unit")
-        new_rows = [row for row in rows if row["sequence"] is None]
-        for row in new_rows:
-            key = keys[self._get_key(row)]
-            key["last_sequence"] += 1
-            for figure, change in (
-                ("on_hand", row["quantity"]),
-                ("reserved", row["reserved_quantity"]),
-            ):
-                key[figure] = float_round(key[figure] + change, precision_digits=digits)
-                row[figure + "_after"] = key[figure]
-            row["sequence"] = key["last_sequence"]
-        if new_rows:
-            changed = {self._get_key(row) for row in new_rows}
-            self.env["stock.event.key"]._store([keys[key] for key in changed])
-            self.env.cr.execute(self._query_store_numbers(new_rows))
-
-    @api.model
-    def _query_store_numbers(self, rows):
-        return SQL(
-            """UPDATE stock_event_outbox o
-                  SET sequence = v.sequence, on_hand_after = v.on_hand_after,
-                      reserved_after = v.reserved_after
-                 FROM UNNEST(%s::int[], %s::int[], %s::numeric[], %s::numeric[])
-                      AS v (id, sequence, on_hand_after, reserved_after)
-                WHERE o.id = v.id""",
-            [row["id"] for row in rows],
-            [row["sequence"] for row in rows],
-            [row["on_hand_after"] for row in rows],
-            [row["reserved_after"] for row in rows],
-        )
-
-    @api.model
-    def _set_aside(self, rows):
-        if rows:
-            self.env.cr.execute(
-                SQL(
-                    "UPDATE stock_event_outbox SET state = 'waiting' WHERE id = ANY(%s)",
-                    [row["id"] for row in rows],
-                )
+        company = SQL("r.company_id = COALESCE(e.company_id, e.operating_company_id)")
+        return SQL(" AND ").join(
+            (
+                SQL("l.usage IN ('internal', 'transit')"),
+                self._query_filter("stock_event_channel_type_rel", types),
+                self._query_filter(
+                    "stock_event_channel_warehouse_rel", SQL("r.warehouse_id = e.warehouse_id")
+                ),
+                self._query_filter("stock_event_channel_company_rel", company),
             )
-
-    # --- relaying: the event
-
-    @api.model
-    def _prepare_event(self, row, database_uuid):
-        """Return an event's flat body.
-
-        :param dict row: of ``_query_pending``, numbered
-        :param str database_uuid: Odoo's ``database.uuid``
-        """
-        on_hand, reserved = row["on_hand_after"], row["reserved_after"]
-        recorded = row["recorded_date"]
-        corrects = row["corrects_entry_id"]
-        return {
-            "event_id": event_uuid(recorded, database_uuid, row["entry_id"]),
-            "event_type": row["event_type"],
-            "schema_version": SCHEMA_VERSION,
-            "product_id": row["product_id"],
-            "sku": row["sku"],
-            "warehouse_id": row["warehouse_id"],
-            "warehouse_code": row["warehouse_code"],
-            "quantity": row["quantity"],
-            "reserved_quantity": row["reserved_quantity"],
-            "uom": row["uom"],
-            "on_hand_after": on_hand,
-            "reserved_after": reserved,
-            "available_after": self._subtract(on_hand, reserved),
-            "sequence": row["sequence"],
-            "location_id": row["location_id"],
-            "lot": row["lot"],
-            "package": row["package"],
-            "owner_id": row["owner_id"],
-            "company_id": row["company_id"],
-            "reference": {
-                "model": "stock.move" if row["move_id"] else "stock.ledger.entry",
-                "id": row["move_id"] or row["entry_id"],
-                "transfer": row["reference"],
-                "origin": row["origin"],
-            },
-            "effective_at": row["effective_date"].isoformat() + "Z",
-            "recorded_at": recorded.isoformat(timespec="milliseconds") + "Z",
-            "user_id": row["user_id"],
-            "correlation_id": None,
-            "causation_id": None,
-            "corrects_event_id": corrects
-            and event_uuid(row["corrected_date"], database_uuid, corrects),
-            "replay": False,
-        }
+        )
 
     @api.model
-    def _subtract(self, left, right):
-        digits = self.env["decimal.precision"].precision_get("Product Unit")
-        return float_round(left - right, precision_digits=digits)
-
-    # --- relaying: after the broker's answer
-
-    @api.model
-    def _settle(self, channel_id, batch):
-        """Delete what the broker confirmed and block what it could not deliver.
-
-        An event without a queue blocks its key until someone retries it. One that the
-        broker refused is tried again by itself.
-
-        :param int channel_id: the channel
-        :param Batch batch: what became of the messages, by outbox id
-        """
-        if batch.confirmed:
-            self.env.cr.execute(
-                SQL(
-                    "DELETE FROM stock_event_outbox WHERE id = ANY(%s)",
-                    list(batch.confirmed),
-                )
-            )
-            self.env["stock.event.channel"]._record_confirms(channel_id, len(batch.confirmed))
-        self._block(batch.returned, retry=False)
-        self._block(batch.refused, retry=True)
-
-    @api.model
-    def _block(self, reasons, retry):
-        if reasons:
-            self.env.cr.execute(self._query_block(reasons, retry))
-
-    @api.model
-    def _query_block(self, reasons, retry):
-        """Return the statement that blocks rows and their keys.
-
-        Whoever retries a key locks it first, and so does this.
-        """
+    def _query_filter(self, relation, condition):
+        """Return the condition that channel ``c`` has no such filter, or that it matches."""
         return SQL(
-            """
-            WITH blocked AS (
-                UPDATE stock_event_outbox o
-                   SET state = 'blocked', error = v.reason, attempts = o.attempts + 1,
-                       retry_date = CASE WHEN %(retry)s THEN
-                           now() AT TIME ZONE 'UTC' + LEAST(
-                               power(2, LEAST(o.attempts, 10)), %(most)s
-                           ) * (0.5 + random()) * INTERVAL '1 second' END
-                  FROM UNNEST(%(ids)s::int[], %(reasons)s::text[]) AS v (id, reason)
-                 WHERE o.id = v.id
-             RETURNING o.channel_id, o.company_id, o.warehouse_id, o.product_id)
-            UPDATE stock_event_key r SET is_blocked = TRUE
-              FROM blocked b
-             WHERE r.channel_id = b.channel_id AND %(same_key)s
-            """,
-            retry=retry,
-            most=NACK_RETRY_SECONDS,
-            ids=list(reasons),
-            reasons=list(reasons.values()),
-            same_key=self.env["stock.event.key"]._query_same_key("r", "b"),
+            """(NOT EXISTS (SELECT FROM %(relation)s r WHERE r.channel_id = c.id)
+                OR EXISTS (SELECT FROM %(relation)s r
+                            WHERE r.channel_id = c.id AND %(condition)s))""",
+            relation=SQL.identifier(relation),
+            condition=condition,
+        )
+
+    # --- replaying
+
+    @api.model
+    def _replay(self, channel, entries_query):
+        """Queue entries again, whether they were published or not, and wake the relay.
+
+        What was published goes with its number and figures. Entries that are still to be
+        sent are left out: they will be.
+
+        :param channel: the stock.event.channel; only what passes its filter is queued
+        :param SQL entries_query: query of the entries' ids
+        :return: how many were queued
+        """
+        channel.flush_recordset()
+        self.env.cr.execute(self._query_replay(channel, entries_query))
+        count = self.env.cr.rowcount
+        self._wake_relay()
+        self.invalidate_model(flush=False)
+        return count
+
+    @api.model
+    def _query_replay(self, channel, entries_query):
+        return SQL(
+            """INSERT INTO stock_event_outbox (
+                   channel_id, entry_id, company_id, warehouse_id, product_id, sequence,
+                   on_hand_after, reserved_after, state, attempts, is_replay, is_skipped)
+               SELECT c.id, e.id, e.company_id, e.warehouse_id, e.product_id, o.sequence,
+                      o.on_hand_after, o.reserved_after, 'pending', 0, TRUE,
+                      COALESCE(o.is_skipped, FALSE)
+                 FROM %s
+                -- What was never published is older, by and large.
+                ORDER BY o.sequence NULLS FIRST, e.id""",
+            self._query_replayable(channel, entries_query),
         )
 
     @api.model
-    def _query_retry_due(self, channel_id):
-        return self._query_release(
-            SQL("channel_id = %s AND retry_date <= now() AT TIME ZONE 'UTC'", channel_id)
+    def _query_replayable(self, channel, entries_query):
+        """Return a relation of channel ``c``, entries ``e`` and, of those that were
+        published, outbox rows ``o``."""
+        return SQL(
+            """stock_event_channel c
+                 JOIN stock_ledger_entry e ON e.id IN (%(entries)s)
+                 JOIN stock_location l ON l.id = e.location_id
+                 LEFT JOIN stock_event_outbox o
+                        ON o.entry_id = e.id AND o.channel_id = c.id AND NOT o.is_replay
+                WHERE c.id = %(channel_id)s AND %(condition)s
+                  AND NOT EXISTS (
+                      SELECT FROM stock_event_outbox p
+                       WHERE p.entry_id = e.id AND p.channel_id = c.id
+                         AND p.state <> 'confirmed')""",
+            entries=entries_query,
+            channel_id=channel.id,
+            condition=self._get_enqueue_condition(),
         )
+
+    @api.model
+    def _count_replayable(self, channel, entries_query):
+        """Return how many events ``_replay`` would queue, and how many of them have a
+        number."""
+        [counts] = self.env.execute_query(
+            SQL(
+                "SELECT COUNT(*), COUNT(o.sequence) FROM %s",
+                self._query_replayable(channel, entries_query),
+            )
+        )
+        return counts
+
+    # --- blocked events
 
     @api.model
     def _query_release(self, condition):
@@ -427,14 +290,96 @@ class StockEventOutbox(models.Model):
 
         :raises AccessError: unless the user may change channels
         """
+        self._check_may_release(self.env._("Retrying an event"))
+        self._release(SQL("id = ANY(%s)", self.ids))
+
+    def action_skip(self):
+        """Give blocked events up, and send what waits behind them.
+
+        A GAP event with the number of each tells consumers that it was skipped; one
+        that was sent again by request is just dropped.
+
+        :raises AccessError: unless the user may change channels
+        :raises UserError: when one of the events is not blocked
+        """
+        self._check_may_release(self.env._("Skipping an event"))
+        if any(event.state != "blocked" for event in self):
+            raise UserError(self.env._("Only a blocked event can be skipped."))
+        self.env.cr.execute(
+            SQL(
+                """UPDATE stock_event_outbox SET is_skipped = TRUE
+                    WHERE id = ANY(%s) AND state = 'blocked'""",
+                self.ids,
+            )
+        )
+        self._release(SQL("id = ANY(%s)", self.ids))
+        self.env.cr.execute(
+            SQL("DELETE FROM stock_event_outbox WHERE id = ANY(%s) AND is_replay", self.ids)
+        )
+
+    def _check_may_release(self, what):
         if not self.env["stock.event.channel"].has_access("write"):
             raise AccessError(
-                self.env._("Retrying an event takes the right to configure channels.")
+                self.env._("%s takes the right to configure event channels.", what)
             )
         self.check_access("read")
-        self.env.cr.execute(self._query_release(SQL("id = ANY(%s)", self.ids)))
-        self.env.cr.execute(SQL("SELECT pg_notify(%s, '')", NOTIFY_CHANNEL))
+
+    @api.model
+    def _release(self, condition):
+        self.env.cr.execute(self._query_release(condition))
+        self._wake_relay()
         self.invalidate_model(flush=False)
+
+    @api.model
+    def _wake_relay(self):
+        self.env.cr.execute(SQL("SELECT pg_notify(%s, '')", NOTIFY_CHANNEL))
+
+    # --- what was confirmed
+
+    @api.model
+    def _get_keep_days(self):
+        """Return for how many days confirmed events are kept."""
+        # sudo: how long they are kept is no secret to those who see events.
+        parameters = self.env["ir.config_parameter"].sudo()
+        days = parameters.get_param("stock_event_ledger.event_keep_days", DEFAULT_KEEP_DAYS)
+        try:
+            return max(int(days), 1)
+        except ValueError:
+            return DEFAULT_KEEP_DAYS
+
+    @api.model
+    def _cron_clean_up(self):
+        """Delete what was confirmed long ago; never anything else."""
+        cron = self.env["ir.cron"]
+        while deleted := self._clean_up(CLEAN_UP_BATCH):
+            if not cron._commit_progress(deleted, remaining=int(deleted == CLEAN_UP_BATCH)):
+                break
+
+    @api.model
+    def _clean_up(self, limit):
+        """Delete confirmed events that are older than the days to keep.
+
+        :param int limit: how many at most
+        :return: how many were deleted
+        """
+        self.env.cr.execute(
+            SQL(
+                """DELETE FROM stock_event_outbox WHERE id IN (
+                       SELECT o.id FROM stock_event_channel c, LATERAL (
+                           SELECT id FROM stock_event_outbox
+                            WHERE channel_id = c.id AND state = 'confirmed'
+                              AND confirmed_date < now() AT TIME ZONE 'UTC'
+                                                   - %s * INTERVAL '1 day'
+                            LIMIT %s) o
+                        LIMIT %s)""",
+                self._get_keep_days(),
+                limit,
+                limit,
+            )
+        )
+        deleted = self.env.cr.rowcount
+        self.invalidate_model(flush=False)
+        return deleted
 
     # --- the scheduled action
 
@@ -476,6 +421,11 @@ class StockEventOutbox(models.Model):
                 SQL(
                     """SELECT FROM stock_event_outbox
                         WHERE channel_id = %(channel_id)s AND state = 'pending'
+                          AND NOT is_replay
+                        UNION ALL
+                       SELECT FROM stock_event_outbox
+                        WHERE channel_id = %(channel_id)s AND state = 'pending'
+                          AND is_replay
                         UNION ALL
                        SELECT FROM stock_event_outbox
                         WHERE channel_id = %(channel_id)s AND state = 'blocked'

@@ -101,6 +101,13 @@ class StockLedgerEntry(models.Model):
         readonly=True,
         help="The earlier entry that this one reverses or replaces",
     )
+    event_ids = fields.One2many(
+        "stock.event.outbox",
+        "entry_id",
+        "Events",
+        readonly=True,
+        help="What became of the entry's event in each channel",
+    )
 
     _effective = models.Constraint(
         "CHECK (quantity <> 0 OR reserved_quantity <> 0)",
@@ -108,6 +115,8 @@ class StockLedgerEntry(models.Model):
     )
     # Serves a product's newest entries.
     _product_idx = models.Index("(product_id, id)")
+    # Serves the replay of a period; next to nothing, since entries are appended in order.
+    _recorded_idx = models.Index("USING brin (recorded_date)")
     # Serves the entries of a move or transfer, and changes of a done move's date.
     _move_idx = models.Index("(move_id) WHERE move_id IS NOT NULL")
 

@@ -3,8 +3,11 @@ import random
 import selectors
 import socket
 import time
+from dataclasses import replace
 
-from ..broker import Publisher
+import psycopg2
+
+from ..broker import WINDOW, Publisher
 from .leader import Leader
 
 _logger = logging.getLogger(__name__)
@@ -15,7 +18,7 @@ CONFIGURATION_SECONDS = 1
 # A batch that takes longer, since one key has many events in it, is cut short, so that
 # the events of other keys do not wait for it.
 BATCH_SECONDS = 1
-CONFIRM_SECONDS = 60
+CONFIRM_SECONDS = 30
 SHORTEST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 30
 
 
@@ -88,6 +91,10 @@ class ChannelRelay:
         self._leader = leader
         self._alarm = alarm
         self._publisher = None
+        self._host_index = 0
+        self._host_errors = []
+        self._must_reconnect = False
+        self._window = WINDOW
         self._batch = None
         self._stopped_sending = False
         self._backoff = Backoff()
@@ -102,11 +109,34 @@ class ChannelRelay:
     def has_failed(self):
         return self._error is not None
 
+    def follow(self, target):
+        """Take over a target that is equal but may have to be declared again."""
+        if target.declares and not self.target.declares:
+            self._must_reconnect = True
+            self._retry_at = 0
+        self.target = target
+
     def step(self):
         """Do what can be done now.
 
         :return: whether to call again at once
         """
+        try:
+            return self._step()
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            # The leader's session: nothing of it is this channel's own.
+            raise
+        except Exception as error:
+            # One channel's trouble, as with a product domain whose field has gone.
+            _logger.debug("Channel %s failed", self.channel_id, exc_info=True)
+            self._batch = None
+            self._after_failure(str(error) or type(error).__name__)
+            return False
+
+    def _step(self):
+        if self._must_reconnect and not self._batch:
+            self._must_reconnect = False
+            self._discard_publisher()
         if self._publisher is None:
             self._connect()
         elif self._batch and (self._batch.finished or self._publisher.closed):
@@ -127,16 +157,18 @@ class ChannelRelay:
 
     def _connect(self):
         if time.monotonic() >= self._retry_at and not self.is_stopping:
-            self._publisher = Publisher(self.target, self._alarm.ring)
+            self._publisher = Publisher(self.target, self._alarm.ring, self._host_index)
             self._publisher.start()
 
     def _send(self):
+        if self.target.declares and self._publisher.target.declares:
+            self._record_declared()
         messages, looked_at = self._leader.transaction(
             lambda env: env["stock.event.outbox"]._take(self.channel_id, BATCH_SIZE)
         )
         self.may_have_more = looked_at == BATCH_SIZE
         if messages:
-            self._batch = self._publisher.publish(messages)
+            self._batch = self._publisher.publish(messages, self._window)
             self._stopped_sending = False
         elif not looked_at:
             self._report_recovery()
@@ -163,24 +195,39 @@ class ChannelRelay:
         self.sent_count += len(batch.confirmed)
         if batch.confirmed:
             self._backoff.reset()
+            self._host_errors.clear()
             self._report_recovery()
         for reason in batch.returned.values():
             _logger.warning("An event of channel %s waits: %s", self.channel_id, reason)
+        # A message that the broker closes the channel for is found by sending one at a
+        # time, until a batch gets through without another one like it.
+        self._window = 1 if batch.has_culprit else WINDOW
+        if batch.has_culprit:
+            self.may_have_more = True
+            self._discard_publisher()
+
+    def _discard_publisher(self):
+        if self._publisher:
+            self._publisher.close()
+        self._publisher = None
 
     def _after_failure(self, error):
-        self._publisher.close()
-        self._publisher = None
+        self._discard_publisher()
+        self._host_errors.append(f"{self.target.address(self._host_index)}: {error}")
+        self._host_index += 1
+        if len(self._host_errors) < len(self.target.hosts):
+            # The next host, at once.
+            return
         self._retry_at = time.monotonic() + self._backoff.next_seconds()
-        if error != self._error:
-            self._record_error(error)
+        errors, self._host_errors = "; ".join(self._host_errors), []
+        if errors != self._error:
+            self._record_error(errors)
             _logger.warning(
-                "No connection to RabbitMQ at %s for channel %s; events are kept and "
-                "it is tried again: %s",
-                self.target.address,
+                "Channel %s does not publish; events are kept and it is tried again: %s",
                 self.channel_id,
-                error,
+                errors,
             )
-        self._error = error
+        self._error = errors
 
     def _report_recovery(self):
         """Note that it works: events are confirmed, or there are none to send.
@@ -192,7 +239,7 @@ class ChannelRelay:
             return
         _logger.info(
             "RabbitMQ at %s works again for channel %s",
-            self.target.address,
+            self.target.address(self._host_index),
             self.channel_id,
         )
         self._record_error(None)
@@ -200,8 +247,14 @@ class ChannelRelay:
 
     def _record_error(self, error):
         self._leader.transaction(
-            lambda env: env["stock.event.channel"]._record_error(self.channel_id, error)
+            lambda env: env["stock.event.channel.status"]._record_error(self.channel_id, error)
         )
+
+    def _record_declared(self):
+        self._leader.transaction(
+            lambda env: env["stock.event.channel.status"]._record_declared([self.channel_id], True)
+        )
+        self.target = replace(self.target, declares=False)
 
 
 class Relay:
@@ -277,6 +330,9 @@ class Relay:
                 self._channels[channel_id] = ChannelRelay(
                     channel_id, target, self._leader, self._alarm
                 )
+            # Equal, but it may be asked to declare again.
+            elif not self._channels[channel_id].is_stopping:
+                self._channels[channel_id].follow(target)
 
     def _retire(self, channel):
         """Stop a channel that was paused, changed or deleted, after what is in flight."""

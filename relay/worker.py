@@ -1,7 +1,9 @@
 import contextlib
 import logging
 import math
+import os
 import signal
+import socket
 import threading
 import time
 from typing import NamedTuple
@@ -36,9 +38,11 @@ JOBS = (
     Job("stock.move", "_process_reservation_queue", 100, POLL_SECONDS, is_urgent=True),
     Job("stock.ledger.balance", "_fold", 10000, POLL_SECONDS),
     Job("stock.quant", "_merge_duplicates", 200, 30),
+    Job("stock.event.channel", "_check_alerts", 1, 15),
 )
 # A job that always has more to do must let the next one have its turn.
 MOST_ROUNDS = 10
+HEARTBEAT_SECONDS = 10
 
 
 class Outage:
@@ -166,6 +170,8 @@ class Worker:
         self._stopping = False
         self._alarm = Alarm()
         self._outage = Outage("The stock event worker's database connection")
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._beat_at = 0
 
     def run(self):
         """Work until ``stop`` is called or a SIGTERM or SIGINT arrives."""
@@ -189,10 +195,13 @@ class Worker:
         with Leader(self.dbname) as leader:
             while not leader.acquire():
                 self._outage.end()
+                self._beat(leader, is_leader=False)
                 self._alarm.wait(None, POLL_SECONDS)
                 if self._stopping:
+                    self._take_leave(leader)
                     return
             self._outage.end()
+            self._beat_at = 0
             with contextlib.ExitStack() as stack:
                 housekeeping = Housekeeping(self.dbname)
                 relay = Relay(leader, self._alarm)
@@ -201,6 +210,16 @@ class Worker:
                 stack.callback(relay.close)
                 housekeeping.start()
                 self._lead(leader, relay, housekeeping)
+                self._take_leave(leader)
+
+    def _beat(self, session, is_leader):
+        """Let Odoo's users see, every few seconds, that this process is alive."""
+        if time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
+            session.transaction(lambda env: env["stock.event.worker"]._beat(self._name, is_leader))
+
+    def _take_leave(self, session):
+        session.transaction(lambda env: env["stock.event.worker"]._forget(self._name))
 
     def _lead(self, leader, relay, housekeeping):
         checked = -math.inf
@@ -209,7 +228,10 @@ class Worker:
                 # Modules may have been installed or updated.
                 registry = Registry(self.dbname).check_signaling()
                 checked = time.monotonic()
-            busy = "stock.event.outbox" in registry and relay.step()
+            busy = False
+            if "stock.event.outbox" in registry:
+                self._beat(leader, is_leader=True)
+                busy = relay.step()
             # Before waiting: a query may have brought the notification along, and then
             # there is nothing left to wait for.
             announced = leader.take_notifications()

@@ -52,7 +52,7 @@ class EventCase(TransactionCase):
                     "name": name,
                     "code": name.replace(".", "_"),
                     "exchange": name,
-                    "has_audit_queue": False,
+                    "queue_ids": [],
                 }
             )
             channel._configure_from_url(self.amqp_url)
@@ -125,7 +125,7 @@ class EventCase(TransactionCase):
         with self.committing() as env:
             return (
                 env["stock.event.outbox"]
-                .search([("channel_id", "=", self.channel_id)])
+                .search([("channel_id", "=", self.channel_id), ("state", "!=", "confirmed")])
                 .read(["product_id", "state", "error", "sequence", "attempts"])
             )
 

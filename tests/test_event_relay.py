@@ -277,7 +277,9 @@ class TestEventRelay(EventCase):
     def test_exchange_and_audit_queue_are_declared(self):
         self.broker.exchange_delete(self.exchange)
         with self.committing() as env:
-            self.get_channel(env).write({"has_audit_queue": True, "audit_queue": self.queue})
+            self.get_channel(env).queue_ids = [
+                (0, 0, {"name": self.queue, "has_single_active_consumer": False})
+            ]
         self.addCleanup(self.broker.queue_delete, self.queue)
         self.append((self.create_product(), "RECEIPT"))
         self.assertEqual(self.relay(), 1)
