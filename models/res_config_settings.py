@@ -39,6 +39,4 @@ class ResConfigSettings(models.TransientModel):
     def _check_stock_event_keep_days(self):
         for settings in self:
             if settings.stock_event_keep_days < 1:
-                raise ValidationError(
-                    self.env._("Confirmed events are kept for one day at least.")
-                )
+                raise ValidationError(self.env._("Confirmed events are kept for one day at least."))

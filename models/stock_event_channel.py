@@ -93,9 +93,7 @@ class StockEventChannel(models.Model):
     )
 
     # --- how they are written
-    exchange = fields.Char(
-        required=True, default="odoo.inventory", help="Durable topic exchange"
-    )
+    exchange = fields.Char(required=True, default="odoo.inventory", help="Durable topic exchange")
     routing_key_pattern = fields.Char(
         "Routing Key",
         required=True,

@@ -43,6 +43,7 @@ class StockEventChannelStatus(models.Model):
                 count,
             )
         )
+        self._invalidate()
 
     @api.model
     def _record_error(self, channel_id, error):
@@ -63,6 +64,7 @@ class StockEventChannelStatus(models.Model):
                 id=channel_id,
             )
         )
+        self._invalidate()
 
     @api.model
     def _record_declared(self, channel_ids, is_declared):
@@ -76,4 +78,11 @@ class StockEventChannelStatus(models.Model):
                 is_declared,
             )
         )
-        self.invalidate_model(["is_declared"])
+        self._invalidate()
+
+    @api.model
+    def _invalidate(self):
+        """Forget what this transaction has read before SQL wrote."""
+        self.invalidate_model()
+        shown = ["status_ids", "confirmed_count", "last_confirm_date", "last_error", "is_declared"]
+        self.env["stock.event.channel"].invalidate_model(shown, flush=False)

@@ -78,9 +78,7 @@ class StockEventOutbox(models.Model):
 
     # The relay's reading order. A numbered row comes before those that are not, even
     # if its id is higher: ids do not commit in order, numbers are given in order.
-    _live_idx = models.Index(
-        "(channel_id, sequence, id) WHERE state = 'pending' AND NOT is_replay"
-    )
+    _live_idx = models.Index("(channel_id, sequence, id) WHERE state = 'pending' AND NOT is_replay")
     _replay_idx = models.Index("(channel_id, id) WHERE state = 'pending' AND is_replay")
     # Serves what waits behind a blocked row, and the figures of a key.
     _unconfirmed_key_idx = models.Index("(channel_id, product_id) WHERE state <> 'confirmed'")
@@ -319,9 +317,7 @@ class StockEventOutbox(models.Model):
 
     def _check_may_release(self, what):
         if not self.env["stock.event.channel"].has_access("write"):
-            raise AccessError(
-                self.env._("%s takes the right to configure event channels.", what)
-            )
+            raise AccessError(self.env._("%s takes the right to configure event channels.", what))
         self.check_access("read")
 
     @api.model

@@ -41,9 +41,7 @@ class StockEventOutbox(models.Model):
         self._number(channel, sendable, keys)
         envelope = channel._prepare_envelope()
         messages = [
-            envelope.build_message(
-                row["id"], self._prepare_event(row, envelope.database_uuid), row
-            )
+            envelope.build_message(row["id"], self._prepare_event(row, envelope.database_uuid), row)
             for row in sendable
         ]
         return messages, len(rows)
@@ -397,4 +395,3 @@ class StockEventOutbox(models.Model):
         return self._query_release(
             SQL("channel_id = %s AND retry_date <= now() AT TIME ZONE 'UTC'", channel_id)
         )
-

@@ -35,9 +35,13 @@ class StockEventWorker(models.Model):
 
     @api.depends("heartbeat_date")
     def _compute_is_gone(self):
-        limit = fields.Datetime.now() - timedelta(seconds=GONE_SECONDS)
+        limit = self._get_gone_date()
         for worker in self:
             worker.is_gone = worker.heartbeat_date < limit
+
+    @api.model
+    def _get_gone_date(self):
+        return fields.Datetime.now() - timedelta(seconds=GONE_SECONDS)
 
     @api.model
     def _beat(self, name, is_leader):
@@ -75,8 +79,8 @@ class StockEventWorker(models.Model):
     @api.model
     def _is_missed(self):
         """Return whether there was a worker that has not ended in order, and no other is there."""
-        workers = self.search([])
-        return bool(workers) and all(worker.is_gone for worker in workers)
+        is_alive = [("heartbeat_date", ">=", self._get_gone_date())]
+        return bool(self.search_count([], limit=1)) and not self.search_count(is_alive, limit=1)
 
     def action_forget(self):
         """Delete workers that are gone for good, so that nobody misses them."""

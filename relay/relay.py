@@ -282,9 +282,12 @@ class Relay:
         return any(channel.is_sending for channel in self._channels.values())
 
     @property
-    def has_failed(self):
-        """Whether no channel can publish."""
-        return all(channel.has_failed for channel in self._channels.values())
+    def has_done_all(self):
+        """Whether no channel has anything to do that it can do."""
+        return not any(
+            channel.is_sending or (channel.may_have_more and not channel.has_failed)
+            for channel in self._channels.values()
+        )
 
     @property
     def may_have_more(self):
@@ -371,7 +374,7 @@ def _run_until_done(relay, leader, alarm, on_progress):
     seconds_left = float("inf")
     while seconds_left > 0:
         if not relay.step():
-            if not relay.is_sending and (relay.has_failed or not relay.may_have_more):
+            if relay.has_done_all:
                 break
             alarm.wait(leader, POLL_SECONDS)
             leader.take_notifications()

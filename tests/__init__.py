@@ -1,9 +1,11 @@
 from . import (
     test_contention,
     test_contention_page,
+    test_event_channel,
     test_event_envelope,
     test_event_outbox,
     test_event_relay,
+    test_event_topology,
     test_event_worker,
     test_install,
     test_ledger_entry,

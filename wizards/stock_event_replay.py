@@ -66,9 +66,7 @@ class StockEventReplay(models.TransientModel):
         if not self.channel_id.active:
             raise UserError(self.env._("The channel does not publish: activate it first."))
         if not self.event_count:
-            raise UserError(
-                self.env._("There is no event to send again. Choose another period.")
-            )
+            raise UserError(self.env._("There is no event to send again. Choose another period."))
         if self.event_count > MOST_EVENTS:
             raise UserError(
                 self.env._("At most %s events at a time: choose a shorter period.", MOST_EVENTS)
