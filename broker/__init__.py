@@ -2,7 +2,7 @@
 
 import logging
 
-from .envelope import Message, build_message, event_uuid, routing_key
+from .envelope import Envelope, Message, check_routing_key_pattern, event_uuid, gap_event_uuid
 from .publisher import Batch, Publisher
 from .target import Target, check
 

@@ -3,7 +3,7 @@ from odoo.exceptions import AccessError
 from odoo.http import request
 from odoo.tools import SQL, config, float_round, str2bool
 
-from ..broker import build_message, event_uuid
+from ..broker import Envelope, event_uuid
 from ..broker.envelope import SCHEMA_VERSION
 from ..fields import HistoricalMany2one
 from ..relay.leader import NOTIFY_CHANNEL
@@ -134,9 +134,9 @@ class StockEventOutbox(models.Model):
         sendable = [row for row in rows if not keys[key_by_row[row["id"]]]["is_blocked"]]
         self._set_aside(aside)
         self._number(sendable, keys)
-        database_uuid = self.env["stock.event.channel"]._get_database_uuid()
+        envelope = Envelope(self.env["stock.event.channel"]._get_database_uuid())
         messages = [
-            build_message(row["id"], self._prepare_event(row, database_uuid), database_uuid)
+            envelope.build_message(row["id"], self._prepare_event(row, envelope.database_uuid))
             for row in sendable
         ]
         return messages, len(rows)

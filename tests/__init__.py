@@ -2,6 +2,7 @@ from . import (
     test_contention,
     test_contention_page,
     test_event_envelope,
+    test_event_epcis,
     test_event_outbox,
     test_event_relay,
     test_event_worker,
