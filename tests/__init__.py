@@ -5,6 +5,7 @@ from . import (
     test_event_epcis,
     test_event_outbox,
     test_event_relay,
+    test_event_schema,
     test_event_worker,
     test_install,
     test_ledger_entry,
