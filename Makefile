@@ -1,4 +1,4 @@
-.PHONY: help demo test test-upstream bench lint stop
+.PHONY: help demo test test-upstream bench lint schemas stop
 
 help:
 	@echo 'make demo            install what is missing, start everything, load movements, show the totals'
@@ -8,6 +8,7 @@ help:
 	@echo '                     ARGS="stock mrp" for some of the modules'
 	@echo 'make bench           plain Odoo and the addon under the same load; ARGS="contention --scale 0.1" for a trial'
 	@echo 'make lint            the linters'
+	@echo 'make schemas         the JSON Schema and the AsyncAPI document in schemas/, from the code'
 	@echo 'make stop            end what was started; the data stays'
 
 demo:
@@ -24,6 +25,9 @@ bench:
 
 lint:
 	@tools/lint
+
+schemas:
+	@tools/schemas
 
 stop:
 	@tools/stop

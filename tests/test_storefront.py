@@ -10,7 +10,7 @@ import pika
 
 from odoo.tests import tagged
 
-from ..broker import build_message, event_uuid
+from ..broker import Envelope, event_uuid
 from .event_common import EventCase
 
 STOREFRONT = os.path.join(
@@ -72,7 +72,7 @@ class TestStorefront(EventCase):
             "recorded_at": recorded.isoformat() + ".000Z",
             "correlation_id": None,
         }
-        return build_message(self.entry_id, body, self.queue)
+        return Envelope(self.queue).build_message(self.entry_id, body)
 
     def _publish(self, *messages):
         for message in messages:
