@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..fields import HistoricalMany2one
+from ..fields import HistoricalMany2one, to_array
 
 
 class StockEventKey(models.Model):
@@ -57,9 +57,9 @@ class StockEventKey(models.Model):
         """Return a relation ``k`` of keys, to join with or select from."""
         return SQL(
             "UNNEST(%s::int[], %s::int[], %s::int[]) AS k (company_id, warehouse_id, product_id)",
-            [company_id for company_id, _warehouse, _product in keys],
-            [warehouse_id for _company, warehouse_id, _product in keys],
-            [product_id for _company, _warehouse, product_id in keys],
+            to_array(company_id for company_id, _warehouse, _product in keys),
+            to_array(warehouse_id for _company, warehouse_id, _product in keys),
+            to_array(product_id for _company, _warehouse, product_id in keys),
         )
 
     @api.model
@@ -114,10 +114,10 @@ class StockEventKey(models.Model):
                  FROM UNNEST(%s::int[], %s::int[], %s::numeric[], %s::numeric[])
                       AS v (id, last_sequence, on_hand, reserved)
                 WHERE r.id = v.id""",
-            [row["id"] for row in rows],
-            [row["last_sequence"] for row in rows],
-            [row["on_hand"] for row in rows],
-            [row["reserved"] for row in rows],
+            to_array(row["id"] for row in rows),
+            to_array(row["last_sequence"] for row in rows),
+            to_array(row["on_hand"] for row in rows),
+            to_array(row["reserved"] for row in rows),
         )
 
     @api.model

@@ -1,9 +1,10 @@
 from odoo import api, models
 from odoo.fields import Domain
-from odoo.tools import SQL, float_round
+from odoo.tools import SQL
 
 from ..broker import event_uuid, gap_event_uuid
 from ..broker.envelope import SCHEMA_VERSION
+from ..fields import to_array
 
 NACK_RETRY_SECONDS = 30
 
@@ -16,7 +17,7 @@ class StockEventOutbox(models.Model):
     # --- relaying: numbers and figures
 
     @api.model
-    def _take(self, channel_id, limit):
+    def _take(self, channel_id, limit, in_flight=()):
         """Number the next pending events of a channel and return them.
 
         To be committed before the events are sent, so that a repeat after a crash
@@ -25,10 +26,11 @@ class StockEventOutbox(models.Model):
 
         :param int channel_id: the channel
         :param int limit: most rows to look at
+        :param in_flight: ids of the rows whose messages are on their way
         :return: list of Message in sending order, and the number of rows looked at
         """
         self.env.cr.execute(self._query_retry_due(channel_id))
-        rows = self.env.execute_query_dict(self._query_pending(channel_id, limit))
+        rows = self.env.execute_query_dict(self._query_pending(channel_id, limit, in_flight))
         if not rows:
             return [], 0
         channel = self.env["stock.event.channel"].browse(channel_id)
@@ -85,13 +87,14 @@ class StockEventOutbox(models.Model):
         return row["company_id"], row["warehouse_id"], row["product_id"]
 
     @api.model
-    def _query_pending(self, channel_id, limit):
+    def _query_pending(self, channel_id, limit, in_flight=()):
         """Return the query of the next rows, with all that their events tell."""
         return SQL(
             """
             WITH live AS MATERIALIZED (
                 SELECT * FROM stock_event_outbox
                  WHERE channel_id = %(channel_id)s AND state = 'pending' AND NOT is_replay
+                   AND id <> ALL(%(in_flight)s::int[])
                  ORDER BY channel_id, sequence, id
                  LIMIT %(limit)s),
             pending AS MATERIALIZED (
@@ -100,6 +103,7 @@ class StockEventOutbox(models.Model):
                 -- A replay gets what is left of the batch.
                 (SELECT * FROM stock_event_outbox
                   WHERE channel_id = %(channel_id)s AND state = 'pending' AND is_replay
+                    AND id <> ALL(%(in_flight)s::int[])
                   ORDER BY channel_id, id
                   LIMIT %(limit)s - (SELECT COUNT(*) FROM live)))
             SELECT o.id, o.company_id, o.warehouse_id, o.product_id, o.sequence,
@@ -130,6 +134,7 @@ class StockEventOutbox(models.Model):
             """,
             channel_id=channel_id,
             limit=limit,
+            in_flight=to_array(in_flight),
             details=self._query_details(),
         )
 
@@ -223,7 +228,7 @@ class StockEventOutbox(models.Model):
                 ("on_hand", row["quantity"]),
                 ("reserved", row["reserved_quantity"]),
             ):
-                key[figure] = float_round(key[figure] + change, precision_digits=digits)
+                key[figure] = round(key[figure] + change, digits)
                 row[figure + "_after"] = key[figure]
             row["sequence"] = key["last_sequence"]
         self.env["stock.event.key"]._store([keys[key] for key in changed])
@@ -238,10 +243,10 @@ class StockEventOutbox(models.Model):
                  FROM UNNEST(%s::int[], %s::int[], %s::numeric[], %s::numeric[])
                       AS v (id, sequence, on_hand_after, reserved_after)
                 WHERE o.id = v.id""",
-            [row["id"] for row in rows],
-            [row["sequence"] for row in rows],
-            [row["on_hand_after"] for row in rows],
-            [row["reserved_after"] for row in rows],
+            to_array(row["id"] for row in rows),
+            to_array(row["sequence"] for row in rows),
+            to_array(row["on_hand_after"] for row in rows),
+            to_array(row["reserved_after"] for row in rows),
         )
 
     @api.model
@@ -249,8 +254,8 @@ class StockEventOutbox(models.Model):
         if rows:
             self.env.cr.execute(
                 SQL(
-                    "UPDATE stock_event_outbox SET state = 'waiting' WHERE id = ANY(%s)",
-                    [row["id"] for row in rows],
+                    "UPDATE stock_event_outbox SET state = 'waiting' WHERE id = ANY(%s::int[])",
+                    to_array(row["id"] for row in rows),
                 )
             )
 
@@ -327,7 +332,7 @@ class StockEventOutbox(models.Model):
     @api.model
     def _subtract(self, left, right):
         digits = self.env["decimal.precision"].precision_get("Product Unit")
-        return float_round(left - right, precision_digits=digits)
+        return round(left - right, digits)
 
     # --- relaying: after the broker's answer
 
@@ -347,8 +352,8 @@ class StockEventOutbox(models.Model):
                     """UPDATE stock_event_outbox
                           SET state = 'confirmed', error = NULL,
                               confirmed_date = clock_timestamp() AT TIME ZONE 'UTC'
-                        WHERE id = ANY(%s)""",
-                    list(batch.confirmed),
+                        WHERE id = ANY(%s::int[])""",
+                    to_array(batch.confirmed),
                 )
             )
             status = self.env["stock.event.channel.status"]

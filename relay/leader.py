@@ -70,14 +70,15 @@ class Session:
     connection given back to a pool would keep.
     """
 
-    def __init__(self, dbname, role):
+    def __init__(self, dbname, role, options=""):
         """
         :param str dbname: the database
         :param str role: what PostgreSQL calls the session in its lists
+        :param str options: of PostgreSQL's command line, for the session
         """
         _name, info = sql_db.connection_info_for(dbname)
         name = f"{role} {socket.gethostname()}:{os.getpid()}"
-        info["application_name"] = name[:63]
+        info.update(application_name=name[:63], options=options)
         self.cr = QuietCursor(sql_db.ConnectionPool(1), dbname, info)
 
     def close(self):
@@ -139,7 +140,9 @@ class Leader(Session):
     """
 
     def __init__(self, dbname):
-        super().__init__(dbname, "stock_event_relay")
+        # A queue's statistics are out of date whenever it fills or empties, and a plan
+        # that reads all of it for a batch of rows costs more the longer it is.
+        super().__init__(dbname, "stock_event_relay", "-c enable_seqscan=off")
 
     def acquire(self):
         """Try to become the leader, and listen for new events. Never waits.

@@ -96,6 +96,9 @@ class ChannelRelay:
         self._must_reconnect = False
         self._window = WINDOW
         self._batch = None
+        # The messages of the batch, and those of the next one, numbered while it is sent.
+        self._sent = []
+        self._prepared = []
         self._stopped_sending = False
         self._backoff = Backoff()
         self._retry_at = 0
@@ -130,6 +133,7 @@ class ChannelRelay:
             # One channel's trouble, as with a product domain whose field has gone.
             _logger.debug("Channel %s failed", self.channel_id, exc_info=True)
             self._batch = None
+            self._sent, self._prepared = [], []
             self._after_failure(str(error) or type(error).__name__)
             return False
 
@@ -146,6 +150,7 @@ class ChannelRelay:
             self._after_failure(self._publisher.error)
         elif self._batch:
             self._watch()
+            return self._prepare()
         elif self._publisher.ready and not self.is_stopping:
             return self._send()
         return False
@@ -163,17 +168,57 @@ class ChannelRelay:
     def _send(self):
         if self.target.declares and self._publisher.target.declares:
             self._record_declared()
-        messages, looked_at = self._leader.transaction(
-            lambda env: env["stock.event.outbox"]._take(self.channel_id, BATCH_SIZE)
-        )
-        self.may_have_more = looked_at == BATCH_SIZE
+        messages, looked_at = self._take()
         if messages:
-            self._batch = self._publisher.publish(messages, self._window)
-            self._stopped_sending = False
+            self._publish(messages)
         elif not looked_at:
             self._report_recovery()
-        # Rows that were all put aside make room for those behind them.
-        return bool(looked_at and not messages)
+        # Rows that were all put aside make room for those behind them, and where there
+        # are more, they can be prepared.
+        return bool(looked_at and (not messages or self.may_have_more))
+
+    def _prepare(self):
+        """Number the next events while the broker is busy with those before.
+
+        :return: whether to call again at once
+        """
+        if (
+            self._prepared
+            or not self.may_have_more
+            or self.is_stopping
+            or self._stopped_sending
+            or self._window == 1
+        ):
+            return False
+        self._prepared, looked_at = self._take()
+        return bool(looked_at and not self._prepared)
+
+    def _take(self):
+        in_flight = [message.token for message in self._sent]
+        messages, looked_at = self._leader.transaction(
+            lambda env: env["stock.event.outbox"]._take(self.channel_id, BATCH_SIZE, in_flight)
+        )
+        self.may_have_more = looked_at == BATCH_SIZE
+        return messages, looked_at
+
+    def _publish(self, messages):
+        self._sent = messages
+        self._batch = self._publisher.publish(messages, self._window)
+        self._stopped_sending = False
+
+    def _publish_prepared(self, confirmed):
+        """Publish what was prepared, unless an earlier event of its key is not there yet.
+
+        What is left out is pending, with its number, and comes first the next time.
+        """
+        confirmed = set(confirmed)
+        late = {message.key for message in self._sent if message.token not in confirmed}
+        messages = [message for message in self._prepared if message.key not in late]
+        if len(messages) < len(self._prepared):
+            self.may_have_more = True
+        self._sent, self._prepared = [], []
+        if messages and self._publisher.ready and not self.is_stopping:
+            self._publish(messages)
 
     def _watch(self):
         now = time.monotonic()
@@ -187,11 +232,14 @@ class ChannelRelay:
             self._publisher.error = f"no confirm within {CONFIRM_SECONDS} seconds"
 
     def _settle(self):
-        batch = self._batch
+        batch, self._batch = self._batch, None
+        # A message that the broker closes the channel for is found by sending one at a
+        # time, until a batch gets through without another one like it.
+        self._window = 1 if batch.has_culprit else WINDOW
+        self._publish_prepared(batch.confirmed)
         self._leader.transaction(
             lambda env: env["stock.event.outbox"]._settle(self.channel_id, batch)
         )
-        self._batch = None
         self.sent_count += len(batch.confirmed)
         if batch.confirmed:
             self._backoff.reset()
@@ -199,9 +247,6 @@ class ChannelRelay:
             self._report_recovery()
         for reason in batch.returned.values():
             _logger.warning("An event of channel %s waits: %s", self.channel_id, reason)
-        # A message that the broker closes the channel for is found by sending one at a
-        # time, until a batch gets through without another one like it.
-        self._window = 1 if batch.has_culprit else WINDOW
         if batch.has_culprit:
             self.may_have_more = True
             self._discard_publisher()
