@@ -3,10 +3,7 @@ from odoo.tools.sql import column_exists
 
 
 def migrate(cr, _version):
-    """Move what a channel's columns held to where it is now.
-
-    The columns themselves go with the fields, at the end of the update.
-    """
+    """Move what a channel's columns held to where it is now."""
     if column_exists(cr, "stock_event_channel", "has_audit_queue"):
         _make_queues(cr)
     if column_exists(cr, "stock_event_channel", "confirmed_count"):
@@ -27,7 +24,10 @@ def _make_queues(cr):
 
 
 def _make_status(cr):
-    """What a channel has published through is declared."""
+    """What a channel has published through is declared.
+
+    Odoo drops the columns of fields that have gone, but not of those that are computed.
+    """
     cr.execute(
         SQL(
             """INSERT INTO stock_event_channel_status (
@@ -35,5 +35,11 @@ def _make_status(cr):
                SELECT id, confirmed_count, last_confirm_date, last_confirm_date IS NOT NULL
                  FROM stock_event_channel
                    ON CONFLICT DO NOTHING"""
+        )
+    )
+    cr.execute(
+        SQL(
+            """ALTER TABLE stock_event_channel DROP COLUMN confirmed_count,
+                     DROP COLUMN last_confirm_date, DROP COLUMN last_error"""
         )
     )
