@@ -34,16 +34,21 @@ class StockEventChannel(models.Model):
     virtual_host = fields.Char(required=True, default="/")
     username = fields.Char("User", required=True, default="guest")
     use_tls = fields.Boolean("TLS", help="Encrypt, and verify the server's certificate and name")
+    # Paths of files on the server are for its administrators to choose.
     ca_file = fields.Char(
         "CA Certificates",
+        groups="base.group_system",
         help="Path of a PEM file with the authorities to trust; empty: the system's",
     )
     certificate_file = fields.Char(
         "Client Certificate",
+        groups="base.group_system",
         help="Path of a PEM file with the certificate that the broker asks for, if it does",
     )
     key_file = fields.Char(
-        "Client Key", help="Path of the certificate's key, unless that is in the same file"
+        "Client Key",
+        groups="base.group_system",
+        help="Path of the certificate's key, unless that is in the same file",
     )
 
     _valid_port = models.Constraint(
@@ -143,6 +148,8 @@ class StockEventChannel(models.Model):
     def _prepare_target(self):
         """Return where the relay publishes the channel's events to."""
         self.ensure_one()
+        # sudo: managers may test a connection without reading the paths of its files.
+        files = self.sudo()
         return Target(
             hosts=tuple(self._get_hosts()),
             virtual_host=self.virtual_host,
@@ -153,9 +160,9 @@ class StockEventChannel(models.Model):
             dead_letter_exchange=self.dead_letter_exchange or "",
             queues=tuple(queue._prepare_queue() for queue in self.queue_ids),
             use_tls=self.use_tls,
-            ca_file=self.ca_file or "",
-            certificate_file=self.certificate_file or "",
-            key_file=self.key_file or "",
+            ca_file=files.ca_file or "",
+            certificate_file=files.certificate_file or "",
+            key_file=files.key_file or "",
             declares=self.declares_topology and not self.is_declared,
         )
 

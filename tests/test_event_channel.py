@@ -163,6 +163,16 @@ class TestEventChannelFilter(ChannelCase):
             with self.subTest(host=host), self.assertRaises(ValidationError):
                 self.channel.host = host
 
+    def test_files_on_the_server_are_for_administrators(self):
+        self.channel.write({"use_tls": True, "ca_file": "/no/such/file"})
+        channel = self.channel.with_user(self.manager)
+        with self.assertRaises(AccessError):
+            channel.read(["ca_file"])
+        with self.assertRaises(AccessError):
+            channel.key_file = "/etc/shadow"
+        action = channel.action_test_connection()
+        self.assertEqual(action["params"]["type"], "danger")
+
     def test_exchanges_differ(self):
         with self.assertRaises(ValidationError):
             self.channel.alternate_exchange = self.channel.exchange

@@ -18,6 +18,11 @@ class TestEventWorker(EventCase):
         os.close(descriptor)
         self.addCleanup(os.remove, self.log)
         self.received = []
+        self.addCleanup(self._forget_workers)
+
+    def _forget_workers(self):
+        with self.committing() as env:
+            env["stock.event.worker"].search([]).unlink()
 
     def _read_log(self):
         with open(self.log, encoding="utf-8") as log:
@@ -65,6 +70,37 @@ class TestEventWorker(EventCase):
         log = self._read_log()
         self.assertIn("Stock event worker stopped", log)
         self.assertNotRegex(log, r" (WARNING|ERROR|CRITICAL) (?!\? )")
+
+    def test_its_heartbeat_is_seen_until_it_ends_in_order(self):
+        worker = self.start_worker(self.log)
+        self.wait_until(lambda: self._get_workers() == [True], "heartbeat of the leader")
+        standby = self.start_worker(self.log)
+        self.wait_until(lambda: self._get_workers() == [True, False], "heartbeat of the standby")
+        self.assertEqual(self.end(standby, signal.SIGTERM), 0)
+        self.assertEqual(self._get_workers(), [True])
+        self.end(worker, signal.SIGKILL)
+        self.assertEqual(self._get_workers(), [True], "it is missed")
+
+    def _get_workers(self):
+        with self.committing() as env:
+            return env["stock.event.worker"].search([]).mapped("is_leader")
+
+    def test_it_alerts_the_responsible_user(self):
+        product_id = self.create_product()
+        self.broker.queue_unbind(self.queue, self.exchange, "stock.#")
+        self.append((product_id, "RECEIPT", 1))
+        worker = self.start_worker(self.log)
+        self.wait_until(self._has_activity, "activity")
+        self.broker.queue_bind(self.queue, self.exchange, "stock.#")
+        with self.committing() as env:
+            env["stock.event.outbox"].search([("state", "=", "blocked")]).action_retry()
+        self.wait_until(lambda: self._has_received(1), "the event")
+        self.wait_until(lambda: not self._has_activity(), "the end of the activity")
+        self.end(worker)
+
+    def _has_activity(self):
+        with self.committing() as env:
+            return bool(self.get_channel(env).activity_ids)
 
     def _is_folded(self):
         with self.committing() as env:
