@@ -149,30 +149,43 @@ class StockEventOutbox(models.Model):
         )
 
     @api.model
-    def _ensure_figures(self, channel, keys):
+    def _ensure_figures(self, channel, rows, keys):
         """Read from the ledger the figures of keys that have none yet.
 
         From then on each event adds to its predecessor's: a poll costs the same
         whatever the backlog. Where the filter leaves out some of a key's events, what
-        those add is missing, and the figures are read each time.
+        those add is missing: the figures are read each time, and are those of that
+        moment, whatever is still behind this batch.
 
         :param channel: the stock.event.channel
+        :param list rows: those to be numbered
         :param dict keys: rows of stock.event.key, by key
         """
-        missing = {
-            key for key, row in keys.items() if row["on_hand"] is None or channel.event_type_ids
-        }
+        if channel.event_type_ids:
+            missing = set(keys)
+            later = SQL("o.id = ANY(%s::int[])", to_array(row["id"] for row in rows))
+        else:
+            missing = {key for key, row in keys.items() if row["on_hand"] is None}
+            later = SQL(
+                "o.channel_id = %s AND o.state <> 'confirmed' AND o.sequence IS NULL "
+                "AND NOT o.is_replay AND o.product_id = ANY(%s::int[])",
+                channel.id,
+                to_array(product_id for _company, _warehouse, product_id in missing),
+            )
         if not missing:
             return
-        for row in self.env.execute_query_dict(self._query_figures(channel.id, missing)):
+        for row in self.env.execute_query_dict(self._query_figures(missing, later)):
             keys[self._get_key(row)].update(on_hand=row["on_hand"], reserved=row["reserved"])
 
     @api.model
-    def _query_figures(self, channel_id, keys):
+    def _query_figures(self, keys, later):
         """Return the query of what keys had before their first event without a number.
 
         That is all that is committed, rollup and deltas, minus what the events without
         a number add: one snapshot sees all of it.
+
+        :param set keys: of (company id, warehouse id, product id)
+        :param SQL later: condition on outbox rows ``o``: the events to take off
         """
         key_model = self.env["stock.event.key"]
         return SQL(
@@ -200,16 +213,14 @@ class StockEventOutbox(models.Model):
                            -e.reserved_quantity
                       FROM stock_event_outbox o
                       JOIN stock_ledger_entry e ON e.id = o.entry_id
-                     WHERE o.channel_id = %(channel_id)s AND o.state <> 'confirmed'
-                       AND o.sequence IS NULL AND NOT o.is_replay
-                       AND o.product_id = ANY(%(products)s)
+                     WHERE %(later)s
               ) s ON %(same_key)s
              GROUP BY k.company_id, k.warehouse_id, k.product_id
             """,
             keys=key_model._query_keys(keys),
             same_key=key_model._query_same_key("s", "k"),
             products=list({product_id for _company, _warehouse, product_id in keys}),
-            channel_id=channel_id,
+            later=later,
         )
 
     @api.model
@@ -219,7 +230,7 @@ class StockEventOutbox(models.Model):
         if not new_rows:
             return
         changed = {self._get_key(row) for row in new_rows}
-        self._ensure_figures(channel, {key: keys[key] for key in changed})
+        self._ensure_figures(channel, new_rows, {key: keys[key] for key in changed})
         digits = self.env["decimal.precision"].precision_get("Product Unit")
         for row in new_rows:
             key = keys[self._get_key(row)]
@@ -242,12 +253,22 @@ class StockEventOutbox(models.Model):
                       reserved_after = v.reserved_after
                  FROM UNNEST(%s::int[], %s::int[], %s::numeric[], %s::numeric[])
                       AS v (id, sequence, on_hand_after, reserved_after)
-                WHERE o.id = v.id""",
+                WHERE o.id = v.id AND %s""",
             to_array(row["id"] for row in rows),
             to_array(row["sequence"] for row in rows),
             to_array(row["on_hand_after"] for row in rows),
             to_array(row["reserved_after"] for row in rows),
+            self._query_range([row["id"] for row in rows]),
         )
+
+    @api.model
+    def _query_range(self, row_ids):
+        """Return the condition that outbox rows ``o`` are in the range of these.
+
+        A queue's statistics are out of date whenever it fills or empties. Without the
+        range, the plan may be to read all of it.
+        """
+        return SQL("o.id BETWEEN %s AND %s", min(row_ids), max(row_ids))
 
     @api.model
     def _set_aside(self, rows):
@@ -349,11 +370,12 @@ class StockEventOutbox(models.Model):
         if batch.confirmed:
             self.env.cr.execute(
                 SQL(
-                    """UPDATE stock_event_outbox
+                    """UPDATE stock_event_outbox o
                           SET state = 'confirmed', error = NULL,
                               confirmed_date = clock_timestamp() AT TIME ZONE 'UTC'
-                        WHERE id = ANY(%s::int[])""",
+                        WHERE id = ANY(%s::int[]) AND %s""",
                     to_array(batch.confirmed),
+                    self._query_range(batch.confirmed),
                 )
             )
             status = self.env["stock.event.channel.status"]

@@ -140,9 +140,9 @@ class Leader(Session):
     """
 
     def __init__(self, dbname):
-        # A queue's statistics are out of date whenever it fills or empties, and a plan
-        # that reads all of it for a batch of rows costs more the longer it is.
-        super().__init__(dbname, "stock_event_relay", "-c enable_seqscan=off")
+        # The relay's queries name their tables in the order in which they are best
+        # joined; to plan them takes longer than to run them for one event.
+        super().__init__(dbname, "stock_event_relay", "-c join_collapse_limit=1")
 
     def acquire(self):
         """Try to become the leader, and listen for new events. Never waits.

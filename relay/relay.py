@@ -206,18 +206,19 @@ class ChannelRelay:
         self._batch = self._publisher.publish(messages, self._window)
         self._stopped_sending = False
 
-    def _publish_prepared(self, confirmed):
+    def _publish_prepared(self, batch):
         """Publish what was prepared, unless an earlier event of its key is not there yet.
 
         What is left out is pending, with its number, and comes first the next time.
         """
-        confirmed = set(confirmed)
+        confirmed = set(batch.confirmed)
         late = {message.key for message in self._sent if message.token not in confirmed}
         messages = [message for message in self._prepared if message.key not in late]
-        if len(messages) < len(self._prepared):
+        if self._prepared:
             self.may_have_more = True
         self._sent, self._prepared = [], []
-        if messages and self._publisher.ready and not self.is_stopping:
+        must_wait = self.is_stopping or self._must_reconnect or batch.has_culprit
+        if messages and self._publisher.ready and not must_wait:
             self._publish(messages)
 
     def _watch(self):
@@ -236,7 +237,7 @@ class ChannelRelay:
         # A message that the broker closes the channel for is found by sending one at a
         # time, until a batch gets through without another one like it.
         self._window = 1 if batch.has_culprit else WINDOW
-        self._publish_prepared(batch.confirmed)
+        self._publish_prepared(batch)
         self._leader.transaction(
             lambda env: env["stock.event.outbox"]._settle(self.channel_id, batch)
         )
