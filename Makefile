@@ -6,7 +6,8 @@ help:
 	@echo 'make test            the tests; ARGS="-k name" for some of them'
 	@echo "make test-upstream   Odoo's own tests of stock and of modules that build on it, without the addon and with it;"
 	@echo '                     ARGS="stock mrp" for some of the modules'
-	@echo 'make bench           plain Odoo and the addon under the same load; ARGS="contention --scale 0.1" for a trial'
+	@echo "make bench           plain Odoo and the addon under the same load, and the addon's events;"
+	@echo '                     ARGS="contention --scale 0.1" for a trial of one suite'
 	@echo 'make lint            the linters'
 	@echo 'make schemas         the JSON Schema and the AsyncAPI document in schemas/, from the code'
 	@echo 'make stop            end what was started; the data stays'

@@ -1,1 +1,1 @@
-"""Measures plain Odoo and Odoo with the addon under the same load; not part of the addon."""
+"""Measures the addon beside plain Odoo, and the addon's events; not part of the addon."""

@@ -9,7 +9,7 @@ from .report import get_environment, get_unsafe, make_report, say, write_results
 from .server import serving
 from .suite import Run
 
-SUITES = ("contention",)
+SUITES = ("contention", "events")
 
 
 def parse_arguments(argv=None):
@@ -17,8 +17,9 @@ def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(
         prog="tools/bench",
         description="Puts the same load on plain Odoo and on Odoo with the addon, compares "
-        "them, and keeps the results of a full run in benchmarks/results. Ends with status 1 "
-        "when anything is oversold, fails or is replayed with the addon.",
+        "them, measures the events of the addon, and keeps the results of a full run in "
+        "benchmarks/results. Ends with status 1 when anything is oversold, fails or is replayed "
+        "with the addon, or when an event does not arrive.",
     )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
     parser.add_argument("--cases", type=names, help="only these, as in race,confirm")
@@ -49,15 +50,29 @@ def numbers(text):
     return [int(number) for number in text.split(",")]
 
 
-def run_suite(name, options, command):
+def choose_suites(options):
+    """Return the modules of the suites that have any of the chosen cases, by name."""
+    suites = {name: importlib.import_module(f"benchmarks.{name}") for name in options.suites}
+    if not options.cases:
+        return suites
+    names_by_suite = {name: {case.name for case in suite.CASES} for name, suite in suites.items()}
+    unknown = set(options.cases).difference(*names_by_suite.values())
+    if unknown:
+        raise SystemExit(f"no such case: {', '.join(sorted(unknown))}")
+    return {
+        name: suite
+        for name, suite in suites.items()
+        if not names_by_suite[name].isdisjoint(options.cases)
+    }
+
+
+def run_suite(name, suite, options, command):
     """Run a suite and report.
 
-    :return: whether nothing was oversold, failed or replayed with the addon
+    :return: whether nothing went wrong that never may
     """
-    suite = importlib.import_module(f"benchmarks.{name}")
-    unknown = set(options.cases or ()) - {case.name for case in suite.CASES}
-    if unknown:
-        raise SystemExit(f"{name} has no case {', '.join(sorted(unknown))}")
+    if hasattr(suite, "run"):
+        return suite.run(options, command)
     processes = options.processes or [
         number
         for case in suite.CASES
@@ -83,7 +98,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
     options = parse_arguments()
     command = " ".join(["tools/bench", *sys.argv[1:]])
-    results = [run_suite(name, options, command) for name in options.suites]
+    suites = choose_suites(options)
+    results = [run_suite(name, suite, options, command) for name, suite in suites.items()]
     return 0 if all(results) else 1
 
 

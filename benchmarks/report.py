@@ -10,6 +10,12 @@ from typing import NamedTuple
 RESULTS = pathlib.Path(__file__).with_name("results")
 # What must be 0 with the addon.
 SAFETY = ("oversold", "failed", "replays")
+VERSIONS = (
+    ("Odoo", "odoo"),
+    ("PostgreSQL", "postgresql"),
+    ("RabbitMQ", "rabbitmq"),
+    ("addon", "addon"),
+)
 COLUMNS = (
     ("oversold", "oversold"),
     ("failed", "failed"),
@@ -71,31 +77,49 @@ def get_unsafe(rows):
 
 def make_report(environment, rows, targets):
     """Return the results for people, as reStructuredText."""
-    about = environment
-    cores = "core" if about["cores"] == 1 else "cores"
     paragraphs = [
-        f"``{about['command']}`` on {about['cores']} {cores}, {about['date']}: "
-        f"Odoo {about['odoo']}, PostgreSQL {about['postgresql']}, "
-        f"addon {about['addon']}.",
+        describe_environment(environment),
         make_table(
             ("case", "processes", "database", *(title for title, _ in COLUMNS)),
             [line for row in rows for line in _get_lines(row)],
         ),
-        make_table(
-            ("target", "figure", "wanted", "result"),
-            [
-                (
-                    target.text,
-                    f"{target.figure:.2f}",
-                    f"{'>=' if target.at_least else '<='} {target.limit:g}",
-                    "reached" if target.is_reached else "missed",
-                )
-                for target in targets
-            ],
-        ),
+        make_targets_table(targets),
         *_get_remarks(rows),
     ]
+    return join_paragraphs(paragraphs)
+
+
+def join_paragraphs(paragraphs):
+    """Return a text of those paragraphs that are not empty."""
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def describe_environment(environment):
+    """Return a sentence about what the figures depend on."""
+    cores = "core" if environment["cores"] == 1 else "cores"
+    versions = ", ".join(
+        f"{title} {environment[key]}" for title, key in VERSIONS if key in environment
+    )
+    return (
+        f"``{environment['command']}`` on {environment['cores']} {cores}, "
+        f"{environment['date']}: {versions}."
+    )
+
+
+def make_targets_table(targets):
+    """Return a table of what was to be reached."""
+    return make_table(
+        ("target", "figure", "wanted", "result"),
+        [
+            (
+                target.text,
+                f"{target.figure:.2f}",
+                f"{'>=' if target.at_least else '<='} {target.limit:g}",
+                "reached" if target.is_reached else "missed",
+            )
+            for target in targets
+        ],
+    )
 
 
 def _get_remarks(rows):

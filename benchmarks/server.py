@@ -26,6 +26,7 @@ WARM_UP_ROUNDS = 12
 # What Odoo logs when it begins a request again.
 REPLAY = re.compile(r"odoo\.service\.model: .* tries left, try again in ")
 REQUEST = re.compile(r"^\S+ \S+ (\d+) INFO \S+ werkzeug: ")
+WORKER_STARTED = re.compile("worker started")
 TROUBLE = re.compile(r"^\S+ \S+ \d+ (?:WARNING|ERROR|CRITICAL) ")
 
 
@@ -70,6 +71,37 @@ def running(command, path):
             process.wait()
 
 
+def wait_until(process, log, is_ready):
+    """Wait until a process is ready; end the benchmark if it does not get there."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"{log.path.name}: no start:\n{log.path.read_text()[-4000:]}")
+        time.sleep(0.2)
+
+
+def wait_until_answers(process, log, address):
+    """Wait until a server's web pages are there."""
+
+    def answers():
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{address}/web/login", timeout=30).close()
+            return True
+        return False
+
+    wait_until(process, log, answers)
+
+
+@contextlib.contextmanager
+def working(database, folder):
+    """Run the addon's worker while the block lasts; yield its Log."""
+    command = [TOOLS / "odoo", "stock_event_worker", "-d", database]
+    with running(command, folder / "worker.log") as (process, log):
+        log.mark()
+        wait_until(process, log, lambda: log.find(WORKER_STARTED))
+        yield log
+
+
 def get_free_port():
     """Return a port of the loopback interface that nobody uses."""
     with socket.socket() as probe:
@@ -98,15 +130,10 @@ class Site:
                 running(self._get_command(port), folder / f"{self.name}.log")
             )
             self.address = f"http://127.0.0.1:{port}"
-            self._wait_until(process, self.log, self._answers)
+            wait_until_answers(process, self.log, self.address)
             self.worker_log = None
             if self.has_addon:
-                command = [TOOLS / "odoo", "stock_event_worker", "-d", self.database]
-                process, self.worker_log = stack.enter_context(
-                    running(command, folder / "worker.log")
-                )
-                started = re.compile("worker started")
-                self._wait_until(process, self.worker_log, lambda: self.worker_log.find(started))
+                self.worker_log = stack.enter_context(working(self.database, folder))
             self._log_in()
             yield self
 
@@ -119,19 +146,6 @@ class Site:
         command += ["--log-level=warn", "--log-handler=odoo.service.model:INFO"]
         command += ["--log-handler=werkzeug:INFO"]
         return command
-
-    def _answers(self):
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{self.address}/web/login", timeout=30).close()
-            return True
-        return False
-
-    def _wait_until(self, process, log, is_ready):
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{self.name} does not start:\n{log.path.read_text()[-4000:]}")
-            time.sleep(0.2)
 
     def _log_in(self):
         common = xmlrpc.client.ServerProxy(f"{self.address}/xmlrpc/2/common")
@@ -194,14 +208,23 @@ def serving(name, sessions, keep=False):
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for site, database in databases.items():
-            if not keep:
-                stack.callback(drop_database, database)
             option = ["--stock-only"] if site == "plain" else []
-            subprocess.run([TOOLS / "database", *option, database], check=True)
+            stack.enter_context(made_database(database, keep, *option))
         yield {
             site: stack.enter_context(Site(site, database, sessions).serve(folder))
             for site, database in databases.items()
         }
+
+
+@contextlib.contextmanager
+def made_database(database, keep, *options):
+    """Make a database, and drop it in the end unless it is to be kept."""
+    try:
+        subprocess.run([TOOLS / "database", *options, database], check=True)
+        yield database
+    finally:
+        if not keep:
+            drop_database(database)
 
 
 def drop_database(database):
