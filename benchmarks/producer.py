@@ -25,10 +25,7 @@ def prepare(env, exchange, url, products):
     :return: dictionary of ids and of what else the benchmark has to know
     """
     channel = env["stock.event.channel"].with_context(active_test=False).search([], limit=1)
-    queues = {"queue_ids": [Command.clear()]}
-    if "queue_ids" not in channel._fields:
-        queues = {"has_audit_queue": False}
-    channel.write({"exchange": exchange, **queues})
+    channel.write({"exchange": exchange, "queue_ids": [Command.clear()]})
     product = {"name": "Benchmark", "is_storable": True}
     records = env["product.product"].create([product] * products)
     # Their first unit takes longest, and is not published yet.

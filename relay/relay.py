@@ -214,11 +214,12 @@ class ChannelRelay:
         confirmed = set(batch.confirmed)
         late = {message.key for message in self._sent if message.token not in confirmed}
         messages = [message for message in self._prepared if message.key not in late]
-        if self._prepared:
+        if self.is_stopping or self._must_reconnect or not self._publisher.ready:
+            messages = []
+        if len(messages) < len(self._prepared):
             self.may_have_more = True
         self._sent, self._prepared = [], []
-        must_wait = self.is_stopping or self._must_reconnect or batch.has_culprit
-        if messages and self._publisher.ready and not must_wait:
+        if messages:
             self._publish(messages)
 
     def _watch(self):
