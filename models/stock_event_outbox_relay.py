@@ -42,11 +42,18 @@ class StockEventOutbox(models.Model):
         self._set_aside(aside)
         self._number(channel, sendable, keys)
         envelope = channel._prepare_envelope()
+        digits = self._get_digits()
         messages = [
-            envelope.build_message(row["id"], self._prepare_event(row, envelope.database_uuid), row)
+            envelope.build_message(
+                row["id"], self._prepare_event(row, envelope.database_uuid, digits), row
+            )
             for row in sendable
         ]
         return messages, len(rows)
+
+    @api.model
+    def _get_digits(self):
+        return self.env["decimal.precision"].precision_get("Product Unit")
 
     @api.model
     def _drop_unwanted(self, channel, rows):
@@ -231,7 +238,7 @@ class StockEventOutbox(models.Model):
             return
         changed = {self._get_key(row) for row in new_rows}
         self._ensure_figures(channel, new_rows, {key: keys[key] for key in changed})
-        digits = self.env["decimal.precision"].precision_get("Product Unit")
+        digits = self._get_digits()
         for row in new_rows:
             key = keys[self._get_key(row)]
             key["last_sequence"] += 1
@@ -283,11 +290,12 @@ class StockEventOutbox(models.Model):
     # --- relaying: the event
 
     @api.model
-    def _prepare_event(self, row, database_uuid):
+    def _prepare_event(self, row, database_uuid, digits):
         """Return an event's flat body.
 
         :param dict row: of ``_query_pending``, numbered
         :param str database_uuid: Odoo's ``database.uuid``
+        :param int digits: of quantities, after the point
         """
         on_hand, reserved = row["on_hand_after"], row["reserved_after"]
         recorded = row["recorded_date"]
@@ -306,7 +314,7 @@ class StockEventOutbox(models.Model):
             "on_hand_after": on_hand,
             "reserved_after": reserved,
             # None together: of a replay that was never published.
-            "available_after": None if on_hand is None else self._subtract(on_hand, reserved),
+            "available_after": None if on_hand is None else round(on_hand - reserved, digits),
             "sequence": row["sequence"],
             "location_id": row["location_id"],
             "lot": row["lot"],
@@ -349,11 +357,6 @@ class StockEventOutbox(models.Model):
             "owner_id": None,
             "reference": None,
         }
-
-    @api.model
-    def _subtract(self, left, right):
-        digits = self.env["decimal.precision"].precision_get("Product Unit")
-        return round(left - right, digits)
 
     # --- relaying: after the broker's answer
 

@@ -243,7 +243,7 @@ class TestEventLife(ChannelCase):
             for row in self.env.execute_query_dict(self.outbox._query_pending(self.channel.id, 9))
             if row["id"] == gap.token
         ]
-        event = self.outbox._prepare_event(row, envelope.database_uuid)
+        event = self.outbox._prepare_event(row, envelope.database_uuid, 2)
         self.assertEqual(event["event_type"], "GAP")
         self.assertEqual(event["skipped_event_type"], "RECEIPT")
         self.assertEqual(event["skipped_event_id"], first.properties.message_id)
@@ -326,7 +326,7 @@ class TestEventReplay(ChannelCase):
         rows = self.env.execute_query_dict(self.outbox._query_pending(self.channel.id, 99))
         tokens = {message.token for message in messages}
         return [
-            self.outbox._prepare_event(row, envelope.database_uuid)
+            self.outbox._prepare_event(row, envelope.database_uuid, 2)
             for row in rows
             if row["id"] in tokens
         ]
