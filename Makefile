@@ -1,4 +1,4 @@
-.PHONY: help demo test test-upstream bench lint schemas stop
+.PHONY: help demo test test-upstream test-faults bench lint schemas stop
 
 help:
 	@echo 'make demo            install what is missing, start everything, load movements, show the totals'
@@ -6,6 +6,7 @@ help:
 	@echo 'make test            the tests; ARGS="-k name" for some of them'
 	@echo "make test-upstream   Odoo's own tests of stock and of modules that build on it, without the addon and with it;"
 	@echo '                     ARGS="stock mrp" for some of the modules'
+	@echo 'make test-faults     kills and cuts what events depend on, and proves what arrived; ARGS="worker broker --scale 0.1"'
 	@echo "make bench           plain Odoo and the addon under the same load, and the addon's events;"
 	@echo '                     ARGS="contention --scale 0.1" for a trial of one suite'
 	@echo 'make lint            the linters'
@@ -20,6 +21,9 @@ test:
 
 test-upstream:
 	@tools/upstream $(ARGS)
+
+test-faults:
+	@tools/faults $(ARGS)
 
 bench:
 	@tools/bench $(ARGS)

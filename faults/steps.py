@@ -1,0 +1,62 @@
+"""Where a worker can die: precise points on the way of a batch, from outside its code."""
+
+import functools
+import importlib
+import os
+import signal
+
+from odoo.modules.registry import Registry
+
+# What is called at each step, and whether death comes before it or after it.
+STEPS = {
+    # In the first transaction, before its commit.
+    "numbering": ("stock.event.outbox", "_take", "after"),
+    # The first transaction is committed, nothing is sent.
+    "numbered": ("Publisher", "publish", "before"),
+    # Some messages are sent.
+    "publishing": ("Channel", "basic_publish", "after"),
+    # Some messages are confirmed.
+    "confirming": ("Publisher", "_on_confirm", "before"),
+    # All messages are confirmed, the second transaction has not begun.
+    "confirmed": ("stock.event.outbox", "_settle", "before"),
+    # In the second transaction, before its commit.
+    "settling": ("stock.event.outbox", "_settle", "after"),
+    # The second transaction is committed.
+    "settled": ("ChannelRelay", "_settle", "after"),
+}
+# Passed once for each message of a batch; the other ones once for the batch.
+STEPS_OF_MESSAGES = ("publishing", "confirming")
+MODULES = {
+    "Publisher": "odoo.addons.stock_event_ledger.broker.publisher",
+    "ChannelRelay": "odoo.addons.stock_event_ledger.relay.relay",
+    "Channel": "pika.channel",
+}
+
+
+def arm(dbname, step, count):
+    """Kill this process when it passes a step for the so-manieth time."""
+    owner_name, name, moment = STEPS[step]
+    if owner_name in MODULES:
+        owner = getattr(importlib.import_module(MODULES[owner_name]), owner_name)
+    else:
+        owner = Registry(dbname)[owner_name]
+    method = getattr(owner, name)
+    passed = 0
+
+    def pass_by():
+        nonlocal passed
+        passed += 1
+        if passed == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @functools.wraps(method)
+    def wrapped(*args, **kwargs):
+        if moment == "before":
+            pass_by()
+        result = method(*args, **kwargs)
+        # A look at an empty outbox numbers nothing.
+        if moment == "after" and (step != "numbering" or result[0]):
+            pass_by()
+        return result
+
+    setattr(owner, name, wrapped)

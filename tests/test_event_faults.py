@@ -1,0 +1,67 @@
+import os
+import pathlib
+import random
+import tempfile
+from urllib.parse import unquote, urlsplit
+
+from odoo import sql_db
+from odoo.tests import TransactionCase, tagged
+from odoo.tools import config
+
+from ..faults.launcher import Launcher
+from ..faults.scenarios import cut_connection, kill_worker
+from ..faults.stage import Account, Stage
+from .database_copy import copy_database
+
+
+@tagged("post_install", "-at_install")
+class TestEventFaults(TransactionCase):
+    """A short form of ``make test-faults``: what needs no server to be killed."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        url = urlsplit(os.environ["AMQP_URL"])
+        cls.account = Account(
+            host=url.hostname,
+            port=url.port or 5672,
+            virtual_host=unquote(url.path[1:]) or "/",
+            username=unquote(url.username or "guest"),
+            password=unquote(url.password or "guest"),
+        )
+        cls.broker_port = cls.account.port
+        cls.random = random.Random()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        cls.launcher = cls._start_zygote(copy_database(cls.env.cr.dbname))
+
+    @classmethod
+    def _start_zygote(cls, dbname):
+        _name, cls.connection = sql_db.connection_info_for(dbname)
+        options = [
+            f"--config={config['config']}",
+            "--addons-path=" + ",".join(config["addons_path"]),
+            f"--database={dbname}",
+        ]
+        password = {"STOCK_EVENT_LEDGER_AMQP_PASSWORD": cls.account.password}
+        launcher = Launcher(options, cls.folder, {**os.environ, **password})
+        return cls.enterClassContext(launcher)
+
+    def scale(self, count):
+        return count
+
+    def play(self, scenario, **options):
+        """Run a scenario, which finds in this test what it finds in a Site."""
+        stage = Stage("test", self.launcher, [self.account], self.connection, self.folder)
+        with stage:
+            scenario(self, stage, **options)
+            verdict = stage.judge()
+        self.assertGreater(verdict.events, 0)
+        self.assertTrue(verdict.is_good, verdict)
+
+    def test_killed_workers(self):
+        self.play(kill_worker, rounds=2)
+
+    def test_cut_connection(self):
+        self.play(cut_connection, rounds=1, with_silence=False)
