@@ -13,6 +13,7 @@ from .target import NOT_FOUND, describe
 _logger = logging.getLogger(__name__)
 
 WINDOW = 500
+CLOSE_SECONDS = 1
 # With these the broker closes a channel for one message's sake: its routing key is not
 # allowed to the user, or it is larger than the broker takes. Other reasons that come with
 # the same codes concern the whole target.
@@ -219,6 +220,8 @@ class Publisher:
             self._ioloop.stop()
         elif not self._connection.is_closing:
             self._connection.close()
+            # A peer that has vanished never answers.
+            self._ioloop.call_later(CLOSE_SECONDS, self._ioloop.stop)
 
     # --- the thread: publishing
 

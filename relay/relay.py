@@ -252,6 +252,10 @@ class ChannelRelay:
         if batch.has_culprit:
             self.may_have_more = True
             self._discard_publisher()
+        elif batch.refused and not batch.confirmed:
+            # RabbitMQ may go on refusing all that comes by a channel on which something
+            # was published while a quorum queue elected its leader. A new one is fine.
+            self._after_failure("the broker refuses what is published (nack)")
 
     def _discard_publisher(self):
         if self._publisher:
