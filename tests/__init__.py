@@ -4,6 +4,7 @@ from . import (
     test_event_channel,
     test_event_envelope,
     test_event_epcis,
+    test_event_metrics,
     test_event_outbox,
     test_event_relay,
     test_event_schema,
