@@ -6,6 +6,7 @@ from . import (
     test_event_epcis,
     test_event_metrics,
     test_event_outbox,
+    test_event_pages,
     test_event_relay,
     test_event_schema,
     test_event_topology,
