@@ -7,7 +7,7 @@
     "author": "Stock Event Ledger contributors",
     "license": "LGPL-3",
     "depends": ["stock"],
-    "external_dependencies": {"python": ["cloudevents", "pika"]},
+    "external_dependencies": {"python": ["cloudevents", "pika", "prometheus_client"]},
     "data": [
         "security/ir.model.access.csv",
         "security/stock_event_ledger_security.xml",

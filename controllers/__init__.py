@@ -1,1 +1,1 @@
-from . import schemas
+from . import metrics, schemas

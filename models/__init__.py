@@ -8,6 +8,7 @@ from . import (
     stock_event_channel_monitor,
     stock_event_channel_status,
     stock_event_key,
+    stock_event_metrics,
     stock_event_outbox,
     stock_event_outbox_relay,
     stock_event_queue,

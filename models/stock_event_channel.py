@@ -325,6 +325,12 @@ class StockEventChannel(models.Model):
         channels = self.search(self._get_publishing_domain(), order="id")
         return {channel.id: channel._prepare_target() for channel in channels}
 
+    def _filter_publishing(self):
+        """Return those of the channels that publish."""
+        if self._is_neutralized():
+            return self.browse()
+        return self.filtered_domain(self._get_publishing_domain())
+
     @api.model
     def _get_publishing_domain(self):
         return [

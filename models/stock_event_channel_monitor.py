@@ -47,17 +47,21 @@ class StockEventChannel(models.Model):
     )
 
     def _compute_outbox_counts(self):
-        groups = self.env["stock.event.outbox"]._read_group(
-            [("channel_id", "in", self.ids), ("state", "!=", "confirmed")],
-            ["channel_id", "state"],
-            ["__count"],
-        )
-        counts = {(channel.id, state): count for channel, state, count in groups}
+        counts = self._count_unconfirmed()
         for channel in self:
             channel.blocked_count = counts.get((channel.id, "blocked"), 0)
             channel.pending_count = counts.get((channel.id, "pending"), 0) + counts.get(
                 (channel.id, "waiting"), 0
             )
+
+    def _count_unconfirmed(self):
+        """Return how many events are not confirmed, by channel id and state."""
+        groups = self.env["stock.event.outbox"]._read_group(
+            [("channel_id", "in", self.ids), ("state", "!=", "confirmed")],
+            ["channel_id", "state"],
+            ["__count"],
+        )
+        return {(channel.id, state): count for channel, state, count in groups}
 
     def _compute_lag_seconds(self):
         lags = dict(self.env.execute_query(self._query_lags()))

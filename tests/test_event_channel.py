@@ -1,5 +1,7 @@
 from datetime import timedelta
 
+from psycopg2 import IntegrityError
+
 from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.fields import Domain
@@ -139,7 +141,7 @@ class TestEventChannelFilter(ChannelCase):
     def test_a_filters_warehouse_cannot_vanish(self):
         warehouse = self.env["stock.warehouse"].create({"name": "Short-lived", "code": "SLW"})
         self.channel.warehouse_ids = warehouse
-        with self.assertRaises(Exception), self.env.cr.savepoint():
+        with self.assertRaises(IntegrityError), self.env.cr.savepoint():
             self.env.cr.execute("DELETE FROM stock_warehouse WHERE id = %s", [warehouse.id])
 
     def test_routing_keys_and_envelope(self):

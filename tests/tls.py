@@ -126,4 +126,3 @@ class TlsFront:
                 side.shutdown(socket.SHUT_RDWR)
             except OSError:
                 side.close()
-

@@ -42,13 +42,14 @@ def ask_storefront(path):
 
 
 def ask_channel(connection):
-    """Return how many events are in the outbox, how many confirmed, and the last error."""
+    """Return how many events are to be sent, how many confirmed, and the last error."""
     with connection, connection.cursor() as cr:
         cr.execute(
-            """SELECT (SELECT COUNT(*) FROM stock_event_outbox o WHERE o.channel_id = c.id),
-                      COALESCE(c.confirmed_count, 0), c.last_error
-                 FROM stock_event_channel c
-                 JOIN ir_model_data d ON d.model = 'stock.event.channel' AND d.res_id = c.id
+            """SELECT (SELECT COUNT(*) FROM stock_event_outbox o
+                        WHERE o.channel_id = d.res_id AND o.state <> 'confirmed'),
+                      COALESCE(s.confirmed_count, 0), s.last_error
+                 FROM ir_model_data d
+                 LEFT JOIN stock_event_channel_status s ON s.channel_id = d.res_id
                 WHERE d.module = 'stock_event_ledger' AND d.name = 'channel_default'"""
         )
         return cr.fetchone()
@@ -107,7 +108,7 @@ def read(registry, storefront):
         channel = env.ref("stock_event_ledger.channel_default")
         figures = {
             "entries": env["stock.ledger.entry"].search_count([]),
-            "pending": env["stock.event.outbox"].search_count([("channel_id", "=", channel.id)]),
+            "pending": channel.pending_count + channel.blocked_count,
             "confirmed": channel.confirmed_count,
             "worker": channel.worker,
             "warehouses": env["stock.warehouse"].search_count([]),
