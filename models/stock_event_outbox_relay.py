@@ -43,9 +43,12 @@ class StockEventOutbox(models.Model):
         self._number(channel, sendable, keys)
         envelope = channel._prepare_envelope()
         digits = self._get_digits()
+        details = self._get_details(channel, sendable)
         messages = [
             envelope.build_message(
-                row["id"], self._prepare_event(row, envelope.database_uuid, digits), row
+                row["id"],
+                self._prepare_event(row, envelope.database_uuid, digits),
+                details.get(row["id"]),
             )
             for row in sendable
         ]
@@ -121,7 +124,7 @@ class StockEventOutbox(models.Model):
                    corrected.recorded_date AS corrected_date,
                    product.default_code AS sku, uom.name ->> 'en_US' AS uom,
                    warehouse.code AS warehouse_code, lot.name AS lot,
-                   package.name AS package, %(details)s
+                   package.name AS package
               FROM pending o
               JOIN stock_ledger_entry e ON e.id = o.entry_id
               LEFT JOIN stock_ledger_entry corrected
@@ -133,26 +136,42 @@ class StockEventOutbox(models.Model):
               LEFT JOIN stock_warehouse warehouse ON warehouse.id = o.warehouse_id
               LEFT JOIN stock_lot lot ON lot.id = e.lot_id
               LEFT JOIN stock_package package ON package.id = e.package_id
-              LEFT JOIN stock_location location ON location.id = e.location_id
-              LEFT JOIN stock_move move ON move.id = e.move_id
-              LEFT JOIN stock_location source ON source.id = move.location_id
-              LEFT JOIN stock_location destination ON destination.id = move.location_dest_id
              ORDER BY o.is_replay, CASE WHEN NOT o.is_replay THEN o.sequence END, o.id
             """,
             channel_id=channel_id,
             limit=limit,
             in_flight=to_array(in_flight),
-            details=self._query_details(),
         )
 
     @api.model
-    def _query_details(self):
-        """Return what an envelope of another vocabulary tells beyond the flat event."""
+    def _get_details(self, channel, rows):
+        """Return what an envelope in another vocabulary tells beyond the flat events.
+
+        :return: dictionary of dictionaries by outbox id; empty where it is not told
+        """
+        if channel.envelope != "epcis" or not rows:
+            return {}
+        details = self.env.execute_query_dict(self._query_details([row["id"] for row in rows]))
+        return {row["id"]: row for row in details}
+
+    @api.model
+    def _query_details(self, row_ids):
         return SQL(
-            """product.barcode, template.name ->> 'en_US' AS product_name,
-               template.tracking, location.complete_name AS location_name,
-               warehouse.name AS warehouse_name, source.usage AS move_source_usage,
-               destination.usage AS move_destination_usage"""
+            """SELECT o.id, product.barcode, template.name ->> 'en_US' AS product_name,
+                      template.tracking, location.complete_name AS location_name,
+                      warehouse.name AS warehouse_name, source.usage AS move_source_usage,
+                      destination.usage AS move_destination_usage
+                 FROM stock_event_outbox o
+                 JOIN stock_ledger_entry e ON e.id = o.entry_id
+                 LEFT JOIN product_product product ON product.id = o.product_id
+                 LEFT JOIN product_template template ON template.id = product.product_tmpl_id
+                 LEFT JOIN stock_warehouse warehouse ON warehouse.id = o.warehouse_id
+                 LEFT JOIN stock_location location ON location.id = e.location_id
+                 LEFT JOIN stock_move move ON move.id = e.move_id
+                 LEFT JOIN stock_location source ON source.id = move.location_id
+                 LEFT JOIN stock_location destination ON destination.id = move.location_dest_id
+                WHERE o.id = ANY(%s::int[])""",
+            to_array(row_ids),
         )
 
     @api.model

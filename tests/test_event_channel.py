@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 
 from psycopg2 import IntegrityError
@@ -155,6 +156,17 @@ class TestEventChannelFilter(ChannelCase):
         for pattern in ("", "{nothing}", "{sku", "stock.#"):
             with self.subTest(pattern=pattern), self.assertRaises(ValidationError):
                 self.channel.routing_key_pattern = pattern or " "
+
+    def test_epcis_knows_the_product_and_where_it_goes(self):
+        self.channel.envelope = "epcis"
+        self.product.barcode = "4006381333931"
+        self._receive(self.product, 5)
+        [message] = self._take()
+        self.assertEqual(message.properties.content_type, "application/ld+json")
+        [event] = json.loads(message.body)["epcisBody"]["eventList"]
+        [quantity] = event["quantityList"]
+        self.assertEqual(quantity["epcClass"], "https://id.gs1.org/01/04006381333931")
+        self.assertEqual((quantity["quantity"], event["bizStep"]), (5.0, "receiving"))
 
     def test_hosts(self):
         self.channel.write({"host": "mq1, mq2:5673 ,[::1]:5674", "port": 5672})
