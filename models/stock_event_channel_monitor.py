@@ -126,9 +126,9 @@ class StockEventChannel(models.Model):
 
     @api.model
     def _query_worker(self):
-        """Return the query of the session with the leader's lock."""
+        """Return the query of host and process of the session with the leader's lock."""
         return SQL(
-            """SELECT a.application_name
+            """SELECT split_part(a.application_name, ' ', 2)
                  FROM pg_locks l
                  JOIN pg_database d ON d.oid = l.database
                  JOIN pg_stat_activity a ON a.pid = l.pid
