@@ -2,6 +2,7 @@ from . import (
     test_contention,
     test_contention_page,
     test_event_channel,
+    test_event_copies,
     test_event_envelope,
     test_event_epcis,
     test_event_outbox,
