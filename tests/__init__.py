@@ -5,6 +5,7 @@ from . import (
     test_event_copies,
     test_event_envelope,
     test_event_epcis,
+    test_event_model,
     test_event_outbox,
     test_event_relay,
     test_event_schema,
