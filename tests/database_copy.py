@@ -26,7 +26,7 @@ def copy_database(source):
             capture_output=True,
         )
         _run_pg("psql", "--quiet", "--no-psqlrc", copy, input=dump.stdout)
-        with _no_test_mode():
+        with no_test_mode():
             Registry(copy)
         _copies[source] = copy
         atexit.register(drop_database, copy, check=False)
@@ -34,7 +34,7 @@ def copy_database(source):
 
 
 @contextmanager
-def _no_test_mode():
+def no_test_mode():
     # In test mode, loading a registry would start the tests of its modules.
     test_enable = config["test_enable"]
     config["test_enable"] = False

@@ -10,7 +10,7 @@ import pika
 
 from odoo.tests import tagged
 
-from ..broker import Envelope, event_uuid
+from ..broker import Envelope, event_uuid, gap_event_uuid
 from .event_common import EventCase
 
 STOREFRONT = os.path.join(
@@ -71,6 +71,7 @@ class TestStorefront(EventCase):
             "reserved_after": figures[2],
             "recorded_at": recorded.isoformat() + ".000Z",
             "correlation_id": None,
+            "replay": False,
         }
         return Envelope(self.queue).build_message(self.entry_id, body)
 
@@ -149,6 +150,57 @@ class TestStorefront(EventCase):
         self._publish(self._make_message(1, 5))
         totals = self._wait_for(events=1)
         self.assertEqual((totals["on_hand"], totals["gaps"], totals["joined_late"]), (105, 0, 1))
+
+    def _repeat(self, message, **vals):
+        """Return a message with other values in its body."""
+        body = {**json.loads(message.body), **vals}
+        return Envelope(self.queue).build_message(message.token, body)
+
+    def _skip(self, message):
+        """Return the GAP in a message's place."""
+        body = json.loads(message.body)
+        recorded = datetime.fromisoformat(body["recorded_at"][:-1])
+        return self._repeat(
+            message,
+            event_id=gap_event_uuid(recorded, self.queue, message.token),
+            event_type="GAP",
+            skipped_event_id=body["event_id"],
+            skipped_event_type=body["event_type"],
+        )
+
+    def test_a_gap_counts_in_place_of_the_event_that_was_skipped(self):
+        self._start_and_wait()
+        first, skipped, arrived, last = (self._make_message(1, n) for n in (1, 2, 4, 8))
+        self._publish(first, self._skip(skipped), arrived, self._skip(arrived), last)
+        totals = self._wait_for(events=3, skipped=1, duplicates=1)
+        self.assertEqual(
+            [totals[n] for n in ("on_hand", "gaps", "mismatches", "rejected")], [15, 0, 0, 1]
+        )
+
+    def test_a_replay_changes_nothing_that_is_known(self):
+        self._start_and_wait()
+        before, first, second = (self._make_message(1, n) for n in (100, 5, 1))
+        self._publish(first, second)
+        self._wait_for(events=2, joined_late=1)
+        unnumbered = {"sequence": None, "on_hand_after": None, "reserved_after": None}
+        self._publish(
+            self._repeat(second, replay=True),
+            self._repeat(first, replay=True, **unnumbered),
+            self._repeat(before, replay=True),
+        )
+        totals = self._wait_for(duplicates=1, replays_ignored=2)
+        self.assertEqual(
+            [totals[n] for n in ("on_hand", "gaps", "mismatches", "events")], [106, 0, 0, 2]
+        )
+
+    def test_a_replay_fills_a_gap(self):
+        self._start_and_wait()
+        first, lost, third = (self._make_message(1, 1) for _number in range(3))
+        self._publish(first, third)
+        self._wait_for(events=2, gaps=1)
+        self._publish(self._repeat(lost, replay=True))
+        totals = self._wait_for(events=3)
+        self.assertEqual((totals["gaps"], totals["on_hand"]), (0, 3))
 
     def test_what_is_no_event_does_not_stop_the_queue(self):
         self._start_and_wait()

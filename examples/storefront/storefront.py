@@ -35,9 +35,13 @@ CREATE TABLE IF NOT EXISTS availability (
     on_hand REAL NOT NULL, reserved REAL NOT NULL, sequence INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (message_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS joined (key TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
-COUNTERS = ("events", "duplicates", "gaps", "joined_late", "mismatches", "rejected")
+COUNTERS = (
+    *("events", "skipped", "duplicates", "replays_ignored"),
+    *("gaps", "joined_late", "mismatches", "rejected"),
+)
 
 
 class Store:
@@ -70,12 +74,13 @@ class Store:
         event = parse(body)
         if event is None or not message_id:
             return "rejected"
-        seen = self.db.execute("INSERT OR IGNORE INTO seen VALUES (?)", (message_id,))
-        if not seen.rowcount:
-            return "duplicates"
         key = "{company_id}/{warehouse_id}/{product_id}".format_map(event)
+        if self.is_from_before(key, event):
+            return "replays_ignored"
+        if not self.remember(message_id, event):
+            return "duplicates"
         row = self.db.execute("SELECT * FROM availability WHERE key = ?", (key,)).fetchone()
-        before = self.check_sequence(event, row)
+        before = self.check_sequence(key, event, row)
         on_hand = round(before[0] + event["quantity"], DIGITS)
         reserved = round(before[1] + event["reserved_quantity"], DIGITS)
         if (on_hand, reserved) != (event["on_hand_after"], event["reserved_after"]):
@@ -94,14 +99,37 @@ class Store:
                 max(event["sequence"], row["sequence"] if row else 0),
             ),
         )
-        return "events"
+        # A GAP stands for an event that somebody skipped, and counts like it.
+        return "skipped" if event["event_type"] == "GAP" else "events"
 
-    def check_sequence(self, event, row):
+    def is_from_before(self, key, event):
+        """Tell whether a replay's change is in the figures of the first event already.
+
+        It has no number where the channel never published it, or did so long ago.
+        """
+        if event["sequence"] is None:
+            return True
+        joined = self.db.execute(
+            "SELECT 1 FROM joined WHERE key = ? AND sequence > ?", (key, event["sequence"])
+        )
+        return joined.fetchone() is not None
+
+    def remember(self, message_id, event):
+        """Remember an event. Return whether it is new.
+
+        A GAP may come after the event that it stands for, which a queue did take.
+        """
+        ids = {message_id, event.get("skipped_event_id") or message_id}
+        insert = "INSERT OR IGNORE INTO seen VALUES (?)"
+        return all([self.db.execute(insert, (known,)).rowcount for known in ids])
+
+    def check_sequence(self, key, event, row):
         """Count the numbers that are missing. Return on hand and reserved before."""
         if row is None:
             # The first event of a product tells what there was before.
             if event["sequence"] > 1:
                 self.count("joined_late")
+                self.db.execute("INSERT INTO joined VALUES (?, ?)", (key, event["sequence"]))
             return (
                 event["on_hand_after"] - event["quantity"],
                 event["reserved_after"] - event["reserved_quantity"],
@@ -145,9 +173,10 @@ def parse(body):
     """
     try:
         event = json.loads(body)
-        event["sequence"] + event["quantity"] + event["reserved_quantity"]
-        event["on_hand_after"] + event["reserved_after"] + event["product_id"]
-        for name in ("company_id", "warehouse_id", "sku", "warehouse_code"):
+        event["quantity"] + event["reserved_quantity"] + event["product_id"]
+        if event["sequence"] is not None or not event["replay"]:
+            event["sequence"] + event["on_hand_after"] + event["reserved_after"]
+        for name in ("event_type", "company_id", "warehouse_id", "sku", "warehouse_code"):
             event.setdefault(name, None)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
