@@ -199,7 +199,9 @@ class StockEventChannel(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         channels = super().create(vals_list)
-        channels.filtered("active")._adopt_database()
+        activated = channels.filtered("active")
+        activated._adopt_database()
+        self.env["stock.event.channel.status"]._record_change(activated.ids)
         return channels
 
     def write(self, vals):
@@ -209,8 +211,7 @@ class StockEventChannel(models.Model):
         result = super().write(vals)
         activated._adopt_database()
         if not FILTER_FIELDS.isdisjoint(vals):
-            # What happened meanwhile, or is left out from now on, is not in the figures.
-            self.env["stock.event.key"]._forget_figures(self)
+            self.env["stock.event.channel.status"]._record_change(self.ids)
         if not TOPOLOGY_FIELDS.isdisjoint(vals):
             self._declare_again()
         return result

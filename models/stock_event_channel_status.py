@@ -21,6 +21,8 @@ class StockEventChannelStatus(models.Model):
     last_error = fields.Char(readonly=True)
     error_date = fields.Datetime(readonly=True)
     is_declared = fields.Boolean(readonly=True)
+    # The transaction that last changed what the channel gets: its activation or filter.
+    changed_xid = fields.Char(readonly=True)
     # The activity of each alert that is open, by the alert's name.
     alerts = fields.Json(readonly=True)
 
@@ -79,6 +81,49 @@ class StockEventChannelStatus(models.Model):
             )
         )
         self._invalidate()
+
+    @api.model
+    def _record_change(self, channel_ids):
+        """Note that what channels get changes with this transaction."""
+        self.env.cr.execute(
+            SQL(
+                """INSERT INTO stock_event_channel_status AS s (channel_id, changed_xid)
+                   SELECT UNNEST(%s::int[]), pg_current_xact_id()::text
+                       ON CONFLICT (channel_id) DO UPDATE SET changed_xid = EXCLUDED.changed_xid""",
+                list(channel_ids),
+            )
+        )
+        self._invalidate()
+
+    @api.model
+    def _is_changing(self, channel_id):
+        """Return whether there may still be transactions that do not know of a change.
+
+        They began before it, and what they commit the channel misses. When the last of
+        them has ended, the figures that were remembered meanwhile are forgotten.
+        """
+        rows = self.env.execute_query(
+            SQL(
+                # A number that is still to come is another server's, from before a restore.
+                """SELECT pg_snapshot_xmin(pg_current_snapshot()) > changed_xid::xid8
+                       OR pg_snapshot_xmax(pg_current_snapshot()) <= changed_xid::xid8
+                     FROM stock_event_channel_status
+                    WHERE channel_id = %s AND changed_xid IS NOT NULL""",
+                channel_id,
+            )
+        )
+        if not rows:
+            return False
+        [[is_over]] = rows
+        if is_over:
+            self.env["stock.event.key"]._forget_figures(self.browse(channel_id))
+            self.env.cr.execute(
+                SQL(
+                    "UPDATE stock_event_channel_status SET changed_xid = NULL WHERE channel_id = %s",
+                    channel_id,
+                )
+            )
+        return not is_over
 
     @api.model
     def _invalidate(self):

@@ -30,6 +30,7 @@ class StockEventOutbox(models.Model):
         :return: list of Message in sending order, and the number of rows looked at
         """
         self.env.cr.execute(self._query_retry_due(channel_id))
+        is_changing = self.env["stock.event.channel.status"]._is_changing(channel_id)
         rows = self.env.execute_query_dict(self._query_pending(channel_id, limit, in_flight))
         if not rows:
             return [], 0
@@ -40,7 +41,7 @@ class StockEventOutbox(models.Model):
         for row in wanted:
             (aside if keys[self._get_key(row)]["is_blocked"] else sendable).append(row)
         self._set_aside(aside)
-        self._number(channel, sendable, keys)
+        self._number(channel, sendable, keys, is_changing)
         envelope = channel._prepare_envelope()
         digits = self._get_digits()
         details = self._get_details(channel, sendable)
@@ -175,31 +176,36 @@ class StockEventOutbox(models.Model):
         )
 
     @api.model
-    def _ensure_figures(self, channel, rows, keys):
+    def _ensure_figures(self, channel, rows, keys, is_changing):
         """Read from the ledger the figures of keys that have none yet.
 
         From then on each event adds to its predecessor's: a poll costs the same
         whatever the backlog. Where the filter leaves out some of a key's events, what
         those add is missing: the figures are read each time, and are those of that
-        moment, whatever is still behind this batch.
+        moment, whatever is still behind this batch. They are also read while there are
+        transactions that do not know of a change of the filter.
 
         :param channel: the stock.event.channel
         :param list rows: those to be numbered
         :param dict keys: rows of stock.event.key, by key
+        :param bool is_changing: whether there may be such transactions
         """
+        missing = {
+            key
+            for key, row in keys.items()
+            if row["on_hand"] is None or is_changing or channel.event_type_ids
+        }
+        if not missing:
+            return
         if channel.event_type_ids:
-            missing = set(keys)
             later = SQL("o.id = ANY(%s::int[])", to_array(row["id"] for row in rows))
         else:
-            missing = {key for key, row in keys.items() if row["on_hand"] is None}
             later = SQL(
                 "o.channel_id = %s AND o.state <> 'confirmed' AND o.sequence IS NULL "
                 "AND NOT o.is_replay AND o.product_id = ANY(%s::int[])",
                 channel.id,
                 to_array(product_id for _company, _warehouse, product_id in missing),
             )
-        if not missing:
-            return
         for row in self.env.execute_query_dict(self._query_figures(missing, later)):
             keys[self._get_key(row)].update(on_hand=row["on_hand"], reserved=row["reserved"])
 
@@ -250,13 +256,14 @@ class StockEventOutbox(models.Model):
         )
 
     @api.model
-    def _number(self, channel, rows, keys):
+    def _number(self, channel, rows, keys, is_changing):
         """Give rows without a number their key's next number and figures."""
         new_rows = [row for row in rows if row["sequence"] is None and not row["is_replay"]]
         if not new_rows:
             return
         changed = {self._get_key(row) for row in new_rows}
-        self._ensure_figures(channel, new_rows, {key: keys[key] for key in changed})
+        changed_keys = {key: keys[key] for key in changed}
+        self._ensure_figures(channel, new_rows, changed_keys, is_changing)
         digits = self._get_digits()
         for row in new_rows:
             key = keys[self._get_key(row)]

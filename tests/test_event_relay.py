@@ -140,6 +140,26 @@ class TestEventRelay(EventCase):
             [(1, 10), (2, 1)],
         )
 
+    def test_figures_tell_of_a_transaction_from_before_the_activation(self):
+        self.bind()
+        product_id = self.create_product()
+        with self.committing() as env:
+            self.get_channel(env).active = False
+        with self.committing() as early:
+            # Its snapshot: the channel gets nothing of what it does.
+            early.cr.execute("SELECT FROM stock_event_channel")
+            with self.committing() as env:
+                self.get_channel(env).active = True
+            self.append((product_id, "RECEIPT", 1))
+            self.assertEqual(self.relay(), 1)
+            ledger = early["stock.ledger.entry"]
+            ledger._append([self.prepare_entry(early, product_id, quantity=10)])
+        self.append((product_id, "RECEIPT", 1))
+        self.assertEqual(self.relay(), 1)
+        self.append((product_id, "RECEIPT", 1))
+        self.assertEqual(self.relay(), 1)
+        self.assertEqual([e["on_hand_after"] for e in self.receive_events()], [1, 12, 13])
+
     def test_an_event_without_a_queue_stops_its_key_alone(self):
         self.bind("stock.receipt.*")
         blocked, free = self.create_product("Blocked"), self.create_product("Free")
