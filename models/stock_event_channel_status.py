@@ -21,8 +21,10 @@ class StockEventChannelStatus(models.Model):
     last_error = fields.Char(readonly=True)
     error_date = fields.Datetime(readonly=True)
     is_declared = fields.Boolean(readonly=True)
-    # The transaction that last changed what the channel gets: its activation or filter.
-    changed_xid = fields.Char(readonly=True)
+    # Whether what the channel gets, its activation or filter, was changed, and when the
+    # relay first saw it.
+    was_changed = fields.Boolean(readonly=True)
+    change_seen_date = fields.Datetime(readonly=True)
     # The activity of each alert that is open, by the alert's name.
     alerts = fields.Json(readonly=True)
 
@@ -87,9 +89,9 @@ class StockEventChannelStatus(models.Model):
         """Note that what channels get changes with this transaction."""
         self.env.cr.execute(
             SQL(
-                """INSERT INTO stock_event_channel_status AS s (channel_id, changed_xid)
-                   SELECT UNNEST(%s::int[]), pg_current_xact_id()::text
-                       ON CONFLICT (channel_id) DO UPDATE SET changed_xid = EXCLUDED.changed_xid""",
+                """INSERT INTO stock_event_channel_status AS s (channel_id, was_changed)
+                   SELECT UNNEST(%s::int[]), TRUE
+                       ON CONFLICT (channel_id) DO UPDATE SET was_changed = TRUE""",
                 list(channel_ids),
             )
         )
@@ -99,31 +101,40 @@ class StockEventChannelStatus(models.Model):
     def _is_changing(self, channel_id):
         """Return whether there may still be transactions that do not know of a change.
 
-        They began before it, and what they commit the channel misses. When the last of
-        them has ended, the figures that were remembered meanwhile are forgotten.
+        They began before it was seen, and what they commit the channel misses. When the
+        last of them has ended, the figures that were remembered meanwhile are forgotten.
         """
         rows = self.env.execute_query(
             SQL(
-                # A number that is still to come is another server's, from before a restore.
-                """SELECT pg_snapshot_xmin(pg_current_snapshot()) > changed_xid::xid8
-                       OR pg_snapshot_xmax(pg_current_snapshot()) <= changed_xid::xid8
-                     FROM stock_event_channel_status
-                    WHERE channel_id = %s AND changed_xid IS NOT NULL""",
+                """SELECT was_changed, NOT EXISTS (
+                              SELECT FROM pg_stat_activity
+                               WHERE datname = current_database() AND pid <> pg_backend_pid()
+                                 AND xact_start AT TIME ZONE 'UTC' <= s.change_seen_date)
+                     FROM stock_event_channel_status s
+                    WHERE channel_id = %s AND (was_changed OR change_seen_date IS NOT NULL)""",
                 channel_id,
             )
         )
         if not rows:
             return False
-        [[is_over]] = rows
-        if is_over:
-            self.env["stock.event.key"]._forget_figures(self.browse(channel_id))
-            self.env.cr.execute(
-                SQL(
-                    "UPDATE stock_event_channel_status SET changed_xid = NULL WHERE channel_id = %s",
-                    channel_id,
-                )
+        [[was_changed, have_all_ended]] = rows
+        if was_changed:
+            seen_date = SQL("clock_timestamp() AT TIME ZONE 'UTC'")
+        elif have_all_ended:
+            seen_date = SQL("NULL")
+            self.env["stock.event.key"]._forget_figures(channel_id)
+        else:
+            return True
+        self.env.cr.execute(
+            SQL(
+                """UPDATE stock_event_channel_status
+                      SET was_changed = FALSE, change_seen_date = %s
+                    WHERE channel_id = %s""",
+                seen_date,
+                channel_id,
             )
-        return not is_over
+        )
+        return was_changed
 
     @api.model
     def _invalidate(self):

@@ -121,10 +121,10 @@ class StockEventKey(models.Model):
         )
 
     @api.model
-    def _forget_figures(self, channels, keys=None):
+    def _forget_figures(self, channel_id, keys=None):
         """Read the figures anew from the ledger, whatever was missed meanwhile.
 
-        :param channels: the stock.event.channel
+        :param int channel_id: the channel
         :param set keys: of (company id, warehouse id, product id); None: all of them
         """
         condition = SQL("TRUE")
@@ -137,8 +137,8 @@ class StockEventKey(models.Model):
         self.env.cr.execute(
             SQL(
                 """UPDATE stock_event_key r SET on_hand = NULL, reserved = NULL
-                    WHERE channel_id = ANY(%s) AND on_hand IS NOT NULL AND %s""",
-                channels.ids,
+                    WHERE channel_id = %s AND on_hand IS NOT NULL AND %s""",
+                channel_id,
                 condition,
             )
         )

@@ -85,7 +85,7 @@ class StockEventOutbox(models.Model):
                 )
             )
             keys = {self._get_key(row) for row in dropped}
-            self.env["stock.event.key"]._forget_figures(channel, keys)
+            self.env["stock.event.key"]._forget_figures(channel.id, keys)
         dropped_ids = {row["id"] for row in dropped}
         return [row for row in rows if row["id"] not in dropped_ids]
 

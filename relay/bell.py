@@ -24,17 +24,17 @@ class Bell:
     """
 
     def __init__(self):
-        self._dbnames = set()
-        self._rung = threading.Condition()
-        self._thread = None
         # Threads do not survive a fork, and a lock that one of them held would stay.
         os.register_at_fork(after_in_child=self.reset)
+        self.reset()
 
     def reset(self):
         """Begin anew, in a process that was forked from this one."""
         self._dbnames = set()
         self._rung = threading.Condition()
         self._thread = None
+        # Whether all that was rung for is done.
+        self.is_quiet = True
 
     def ring(self, dbname):
         """Wake the scheduled action of a database soon. Never waits, never raises.
@@ -43,6 +43,7 @@ class Bell:
         """
         with self._rung:
             self._dbnames.add(dbname)
+            self.is_quiet = False
             if not self._thread:
                 self._thread = threading.Thread(
                     target=self._run, name="stock_event_bell", daemon=True
@@ -58,6 +59,8 @@ class Bell:
                 dbnames, self._dbnames = self._dbnames, set()
             for dbname in dbnames:
                 self._wake(dbname)
+            with self._rung:
+                self.is_quiet = not self._dbnames
             time.sleep(PAUSE_SECONDS)
 
     def _wake(self, dbname):

@@ -9,6 +9,7 @@ from odoo.service import db
 from odoo.tests import tagged
 from odoo.tools import config, mute_logger
 
+from ..relay.bell import bell
 from ..relay.relay import run_bounded
 from .database_copy import drop_database, no_test_mode
 from .event_common import EventCase
@@ -53,6 +54,8 @@ class TestEventCopies(EventCase):
             yield api.Environment(cr, SUPERUSER_ID, {})
 
     def _duplicate(self, neutralize=False):
+        # Nobody may be connected to a database that is copied.
+        self.wait_until(lambda: bell.is_quiet, "the bell")
         with no_test_mode(), mute_logger("odoo.sql_db"):
             db.exp_duplicate_database(self.dbname, self.twin, neutralize_database=neutralize)
 
