@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +123,15 @@ class TestContention(ContentionCase):
             picking.action_assign()
             env.flush_all()
             yield picking
+
+    @contextmanager
+    def _worker_held_still(self):
+        """Keep the worker out of the line, where it has moves of several sessions at once."""
+        os.killpg(self.worker.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.worker.process.pid, signal.SIGCONT)
 
     def _set_timeout(self, seconds):
         self._set_timeout_parameter(str(seconds))
@@ -261,7 +272,7 @@ class TestContention(ContentionCase):
         self._set_timeout(0.5)
         product_id = self._create_stock(2)
         held, wanted = self._create_deliveries(product_id, 2)
-        with self._holding(held) as picking:
+        with self._worker_held_still(), self._holding(held) as picking:
             [[since]] = picking.env.execute_query(SQL("SELECT now() AT TIME ZONE 'UTC'"))
             started = time.monotonic()
             self._call("stock.picking", "action_assign", [wanted])
@@ -302,14 +313,16 @@ class TestContention(ContentionCase):
         wanted = wanted[1::2] + wanted[::2]
         self._set_timeout(50)
         calls = []
-        with self._holding(held):
-            for number, picking_id in enumerate(wanted, 1):
-                calls.append(self._press_one("action_assign", picking_id))
-                wait_until(
-                    lambda number=number: self._count_in_line(product_id) == number, "next in line"
-                )
-        for call in calls:
-            call.result()
+        with self._worker_held_still():
+            with self._holding(held):
+                for number, picking_id in enumerate(wanted, 1):
+                    calls.append(self._press_one("action_assign", picking_id))
+                    wait_until(
+                        lambda number=number: self._count_in_line(product_id) == number,
+                        "next in line",
+                    )
+            for call in calls:
+                call.result()
         # The first one's line is the holder's; the last one finds nothing left.
         with self._session() as env:
             lines = env["stock.move.line"].search([("product_id", "=", product_id)], order="id")
