@@ -270,18 +270,19 @@ class TestContention(ContentionCase):
 
     def test_a_long_wait_ends_in_the_queue_and_names_the_holder(self):
         self._set_timeout(0.5)
-        product_id = self._create_stock(2)
-        held, wanted = self._create_deliveries(product_id, 2)
-        with self._worker_held_still(), self._holding(held) as picking:
-            [[since]] = picking.env.execute_query(SQL("SELECT now() AT TIME ZONE 'UTC'"))
-            started = time.monotonic()
-            self._call("stock.picking", "action_assign", [wanted])
-            seconds = time.monotonic() - started
-            self.assertGreater(seconds, 0.4)
-            self.assertLess(seconds, DEFAULT_TIMEOUT_SECONDS)
-            self.assertEqual(self._count_queued([wanted]), 1)
-            self.assertEqual(self._get_states([wanted]), ["confirmed"])
-            self._check_who_was_told(product_id, StockHolder(self.holder_id, since))
+        with self._worker_held_still():
+            product_id = self._create_stock(2)
+            held, wanted = self._create_deliveries(product_id, 2)
+            with self._holding(held) as picking:
+                [[since]] = picking.env.execute_query(SQL("SELECT now() AT TIME ZONE 'UTC'"))
+                started = time.monotonic()
+                self._call("stock.picking", "action_assign", [wanted])
+                seconds = time.monotonic() - started
+                self.assertGreater(seconds, 0.4)
+                self.assertLess(seconds, DEFAULT_TIMEOUT_SECONDS)
+                self.assertEqual(self._count_queued([wanted]), 1)
+                self.assertEqual(self._get_states([wanted]), ["confirmed"])
+                self._check_who_was_told(product_id, StockHolder(self.holder_id, since))
         self._wait_for_queue([wanted])
         self.assertEqual(self._get_states([held, wanted]), ["assigned"] * 2)
         self.assertEqual(self._get_figures(product_id), (2, 2, 2, 1))
@@ -307,13 +308,13 @@ class TestContention(ContentionCase):
             self.assertIn("Contested", notes[-1])
 
     def test_who_comes_first_is_served_first(self):
-        product_id = self._create_stock(5)
-        held, *wanted = self._create_deliveries(product_id, 6)
-        # Not the order of their ids.
-        wanted = wanted[1::2] + wanted[::2]
         self._set_timeout(50)
         calls = []
         with self._worker_held_still():
+            product_id = self._create_stock(5)
+            held, *wanted = self._create_deliveries(product_id, 6)
+            # Not the order of their ids.
+            wanted = wanted[1::2] + wanted[::2]
             with self._holding(held):
                 for number, picking_id in enumerate(wanted, 1):
                     calls.append(self._press_one("action_assign", picking_id))
