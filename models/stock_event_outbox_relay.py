@@ -29,8 +29,14 @@ class StockEventOutbox(models.Model):
         :param in_flight: ids of the rows whose messages are on their way
         :return: list of Message in sending order, and the number of rows looked at
         """
-        self.env.cr.execute(self._query_retry_due(channel_id))
-        is_changing = self.env["stock.event.channel.status"]._is_changing(channel_id)
+        [[has_retry_due, was_changed, has_types]] = self.env.execute_query(
+            self._query_conditions(channel_id)
+        )
+        if has_retry_due:
+            self.env.cr.execute(self._query_retry_due(channel_id))
+        is_changing = was_changed and self.env["stock.event.channel.status"]._is_changing(
+            channel_id
+        )
         rows = self.env.execute_query_dict(self._query_pending(channel_id, limit, in_flight))
         if not rows:
             return [], 0
@@ -41,7 +47,7 @@ class StockEventOutbox(models.Model):
         for row in wanted:
             (aside if keys[self._get_key(row)]["is_blocked"] else sendable).append(row)
         self._set_aside(aside)
-        self._number(channel, sendable, keys, is_changing)
+        self._number(channel, sendable, keys, has_types, is_changing)
         envelope = channel._prepare_envelope()
         digits = self._get_digits()
         details = self._get_details(channel, sendable)
@@ -54,6 +60,22 @@ class StockEventOutbox(models.Model):
             for row in sendable
         ]
         return messages, len(rows)
+
+    @api.model
+    def _query_conditions(self, channel_id):
+        """Return the query of what seldom needs more: whether refused events are to be
+        tried again, the channel was changed, and its filter leaves out event types."""
+        return SQL(
+            """SELECT EXISTS (SELECT FROM stock_event_outbox
+                               WHERE channel_id = %(channel_id)s AND state = 'blocked'
+                                 AND retry_date <= now() AT TIME ZONE 'UTC'),
+                      EXISTS (SELECT FROM stock_event_channel_status
+                               WHERE channel_id = %(channel_id)s
+                                 AND (was_changed OR change_seen_date IS NOT NULL)),
+                      EXISTS (SELECT FROM stock_event_channel_type_rel
+                               WHERE channel_id = %(channel_id)s)""",
+            channel_id=channel_id,
+        )
 
     @api.model
     def _get_digits(self):
@@ -176,7 +198,7 @@ class StockEventOutbox(models.Model):
         )
 
     @api.model
-    def _ensure_figures(self, channel, rows, keys, is_changing):
+    def _ensure_figures(self, channel, rows, keys, has_types, is_changing):
         """Read from the ledger the figures of keys that have none yet.
 
         From then on each event adds to its predecessor's: a poll costs the same
@@ -188,16 +210,15 @@ class StockEventOutbox(models.Model):
         :param channel: the stock.event.channel
         :param list rows: those to be numbered
         :param dict keys: rows of stock.event.key, by key
+        :param bool has_types: whether the filter leaves out some of a key's events
         :param bool is_changing: whether there may be such transactions
         """
         missing = {
-            key
-            for key, row in keys.items()
-            if row["on_hand"] is None or is_changing or channel.event_type_ids
+            key for key, row in keys.items() if row["on_hand"] is None or is_changing or has_types
         }
         if not missing:
             return
-        if channel.event_type_ids:
+        if has_types:
             later = SQL("o.id = ANY(%s::int[])", to_array(row["id"] for row in rows))
         else:
             later = SQL(
@@ -256,14 +277,14 @@ class StockEventOutbox(models.Model):
         )
 
     @api.model
-    def _number(self, channel, rows, keys, is_changing):
+    def _number(self, channel, rows, keys, has_types, is_changing):
         """Give rows without a number their key's next number and figures."""
         new_rows = [row for row in rows if row["sequence"] is None and not row["is_replay"]]
         if not new_rows:
             return
         changed = {self._get_key(row) for row in new_rows}
         changed_keys = {key: keys[key] for key in changed}
-        self._ensure_figures(channel, new_rows, changed_keys, is_changing)
+        self._ensure_figures(channel, new_rows, changed_keys, has_types, is_changing)
         digits = self._get_digits()
         for row in new_rows:
             key = keys[self._get_key(row)]

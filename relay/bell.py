@@ -1,5 +1,6 @@
 """Wakes the scheduled action that publishes, where no worker does."""
 
+import atexit
 import logging
 import os
 import threading
@@ -26,6 +27,8 @@ class Bell:
     def __init__(self):
         # Threads do not survive a fork, and a lock that one of them held would stay.
         os.register_at_fork(after_in_child=self.reset)
+        # The thread may be pausing when the process ends.
+        atexit.register(self._wake_all)
         self.reset()
 
     def reset(self):
@@ -56,12 +59,16 @@ class Bell:
             with self._rung:
                 while not self._dbnames:
                     self._rung.wait()
-                dbnames, self._dbnames = self._dbnames, set()
-            for dbname in dbnames:
-                self._wake(dbname)
-            with self._rung:
-                self.is_quiet = not self._dbnames
+            self._wake_all()
             time.sleep(PAUSE_SECONDS)
+
+    def _wake_all(self):
+        with self._rung:
+            dbnames, self._dbnames = self._dbnames, set()
+        for dbname in dbnames:
+            self._wake(dbname)
+        with self._rung:
+            self.is_quiet = not self._dbnames
 
     def _wake(self, dbname):
         threading.current_thread().dbname = dbname
