@@ -145,6 +145,14 @@ class TestEventChannelFilter(ChannelCase):
         self.channel.company_ids = company
         channels = self.env["stock.event.channel"].with_user(self.manager)
         self.assertNotIn(self.channel, channels.search([]))
+        self.env["stock.event.channel.status"]._record_error(self.channel.id, "down")
+        of_channel = [("channel_id", "=", self.channel.id)]
+        for model in ("stock.event.queue", "stock.event.channel.status"):
+            rows = self.env[model].with_user(self.manager)
+            self.assertFalse(rows.search(of_channel))
+            self.channel.write({"company_ids": [Command.clear()], "active": False})
+            self.assertTrue(rows.search(of_channel), "also of an inactive channel")
+            self.channel.write({"company_ids": [Command.set(company.ids)], "active": True})
         self.channel.company_ids |= self.manager.company_id
         self.assertIn(self.channel, channels.search([]))
 
