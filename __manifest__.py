@@ -2,7 +2,7 @@
     "name": "Stock Event Ledger",
     "summary": "Append-only stock ledger, locked reservations, inventory events on "
     "RabbitMQ and reports that never read the transaction tables",
-    "version": "19.0.1.1.0",
+    "version": "19.0.1.2.0",
     "category": "Supply Chain/Inventory",
     "author": "Stock Event Ledger contributors",
     "license": "LGPL-3",

@@ -113,9 +113,14 @@ class StockLedgerEntry(models.Model):
         "CHECK (quantity <> 0 OR reserved_quantity <> 0)",
         "A ledger entry changes the on-hand or the reserved quantity.",
     )
-    # Serves a product's newest entries.
-    _product_idx = models.Index("(product_id, id)")
-    # Serves the replay of a period; next to nothing, since entries are appended in order.
+    # Serves the movements of one product in a period.
+    _product_date_idx = models.Index("(product_id, effective_date)")
+    # Serves stock at a date: all movements of some days. Next to nothing, since entries are
+    # appended more or less in order, as is the next one's.
+    _effective_idx = models.Index(
+        "USING brin (effective_date) WITH (pages_per_range = 32, autosummarize = on)"
+    )
+    # Serves the replay of a period.
     _recorded_idx = models.Index("USING brin (recorded_date)")
     # Serves the entries of a move or transfer, and changes of a done move's date.
     _move_idx = models.Index("(move_id) WHERE move_id IS NOT NULL")
@@ -163,13 +168,11 @@ class StockLedgerEntry(models.Model):
             RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
                 INSERT INTO stock_ledger_delta (
-                    product_id, location_id, lot_id, package_id, owner_id, company_id,
-                    quantity, reserved_quantity)
-                SELECT product_id, location_id, lot_id, package_id, owner_id,
-                       company_id, SUM(quantity), SUM(reserved_quantity)
-                  FROM new_entry
-                 GROUP BY 1, 2, 3, 4, 5, 6
-                HAVING SUM(quantity) <> 0 OR SUM(reserved_quantity) <> 0;
+                    id, product_id, location_id, lot_id, package_id, owner_id, company_id,
+                    event_type, quantity, reserved_quantity, effective_date)
+                SELECT id, product_id, location_id, lot_id, package_id, owner_id, company_id,
+                       event_type, quantity, reserved_quantity, effective_date
+                  FROM new_entry;
                 RETURN NULL;
             END $$;
             DROP TRIGGER IF EXISTS stock_ledger_entry_feed_delta ON stock_ledger_entry;
@@ -311,11 +314,17 @@ class StockLedgerEntry(models.Model):
     @api.model
     def _after_append(self, entry_ids):
         """Derive from new entries what must commit with them: the outbox."""
-        # SQL wrote what the report is made of.
-        self.env["stock.ledger.report.stock"].invalidate_model()
+        # SQL wrote what the reports are made of.
+        for name in self.pool["stock.ledger.report"]._inherit_children:
+            self.env[name].invalidate_model()
         self.env["stock.event.outbox"]._enqueue(entry_ids)
 
     # --- event types ---
+
+    @api.model
+    def _get_event_types(self):
+        """Return the event types with their labels, for fields that have one of them."""
+        return self._fields["event_type"]._description_selection(self.env)
 
     @api.model
     def _get_event_type(self, change, move, line):

@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import fields, models
 from odoo.tools import SQL
 
 
@@ -10,6 +10,7 @@ class StockLedgerReportStock(models.Model):
     """
 
     _name = "stock.ledger.report.stock"
+    _inherit = ["stock.ledger.report"]
     _description = "Stock by Product and Warehouse"
     _auto = False
     _rec_name = "product_id"
@@ -61,11 +62,6 @@ class StockLedgerReportStock(models.Model):
         readonly=True,
         help="Physical less reserved, in the product's unit of measure",
     )
-
-    @api.model
-    def _search(self, domain, *args, **kwargs):
-        self.env["stock.ledger.entry"]._flush_buffer()
-        return super()._search(domain, *args, **kwargs)
 
     @property
     def _table_query(self):
@@ -125,14 +121,11 @@ class StockLedgerReportStock(models.Model):
         :return: a window action
         """
         self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
+        return self._prepare_entries_action(
+            [
+                ("product_id", "=", self.product_id.id),
+                ("location_id.usage", "in", ("internal", "transit")),
+                ("location_id.warehouse_id", "=", self.warehouse_id.id),
+                ("company_id", "=", self.company_id.id),
+            ]
         )
-        action["domain"] = [
-            ("product_id", "=", self.product_id.id),
-            ("location_id.usage", "in", ("internal", "transit")),
-            ("location_id.warehouse_id", "=", self.warehouse_id.id),
-            ("company_id", "=", self.company_id.id),
-        ]
-        action["context"] = {}
-        return action

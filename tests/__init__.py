@@ -27,6 +27,7 @@ from . import (
     test_report_stock,
     test_reservation_badge,
     test_reservation_paths,
+    test_rollup,
     test_storefront,
     test_tours,
 )

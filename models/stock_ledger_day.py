@@ -1,0 +1,14 @@
+from odoo import models
+
+
+class StockLedgerDay(models.Model):
+    """Movements by day."""
+
+    _name = "stock.ledger.day"
+    _inherit = ["stock.ledger.period"]
+    _description = "Stock Ledger Day"
+    _log_access = False
+    _period = "day"
+
+    # Serves all products of some days, and one product day by day.
+    _key_uniq = models.UniqueIndex("(date, product_id, location_id, event_type)")

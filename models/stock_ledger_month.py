@@ -1,0 +1,14 @@
+from odoo import models
+
+
+class StockLedgerMonth(models.Model):
+    """Movements by month: what makes years of history cheap."""
+
+    _name = "stock.ledger.month"
+    _inherit = ["stock.ledger.period"]
+    _description = "Stock Ledger Month"
+    _log_access = False
+    _period = "month"
+
+    # Serves all products of some months, and one product month by month.
+    _key_uniq = models.UniqueIndex("(date, product_id, location_id, event_type)")

@@ -1,0 +1,69 @@
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..fields import HistoricalMany2one
+
+
+class StockLedgerPeriod(models.AbstractModel):
+    """What came in and went out per product, location and event type in a period.
+
+    Periods are those of UTC, as in Odoo's own stock reports. In and out are told by the
+    entries' sign: a reversal of a receipt goes out.
+    """
+
+    _name = "stock.ledger.period"
+    _inherit = ["stock.ledger.rollup"]
+    _description = "Stock Ledger Period"
+    _log_access = False
+    # Which period: the field of PostgreSQL's date_trunc.
+    _period = None
+
+    date = fields.Date(required=True, readonly=True, help="First day of the period")
+    product_id = HistoricalMany2one("product.product", required=True, readonly=True)
+    location_id = HistoricalMany2one("stock.location", required=True, readonly=True)
+    event_type = fields.Selection(
+        lambda self: self.env["stock.ledger.entry"]._get_event_types(),
+        required=True,
+        readonly=True,
+    )
+    in_quantity = fields.Float(digits="Product Unit", required=True, readonly=True)
+    out_quantity = fields.Float(digits="Product Unit", required=True, readonly=True)
+    entry_count = fields.Integer(required=True, readonly=True)
+
+    @api.model
+    def _query_fold(self, source):
+        query = SQL(
+            """
+            INSERT INTO %(table)s AS period (
+                date, product_id, location_id, event_type, in_quantity, out_quantity, entry_count)
+            %(periods)s
+                ON CONFLICT (date, product_id, location_id, event_type)
+                DO UPDATE SET
+                    in_quantity = period.in_quantity + EXCLUDED.in_quantity,
+                    out_quantity = period.out_quantity + EXCLUDED.out_quantity,
+                    entry_count = period.entry_count + EXCLUDED.entry_count
+            """,
+            table=SQL.identifier(self._table),
+            periods=self._query_periods(source),
+        )
+        return [(self._period, query)]
+
+    @api.model
+    def _query_periods(self, source):
+        """Return the query of a source's figures by period, in this rollup's columns.
+
+        :param SQL source: a table with the columns of ``stock.ledger.delta``
+        """
+        return SQL(
+            """
+            SELECT date_trunc(%s, effective_date)::date AS date,
+                   product_id, location_id, event_type,
+                   SUM(GREATEST(quantity, 0)) AS in_quantity,
+                   SUM(GREATEST(-quantity, 0)) AS out_quantity, COUNT(*) AS entry_count
+              FROM %s
+             WHERE quantity <> 0
+             GROUP BY 1, 2, 3, 4
+            """,
+            self._period,
+            source,
+        )

@@ -1,0 +1,112 @@
+from odoo import api, models
+from odoo.tools import SQL
+
+FOLD_BATCH = 20_000
+
+
+class StockLedgerRollup(models.AbstractModel):
+    """A table of what the ledger adds up to, as of the last fold.
+
+    The current figure of anything is what a rollup has plus the unfolded deltas, read in
+    one statement; folding moves amounts from the one to the other in one statement too,
+    so that each delta counts once at any moment. One session folds at a time.
+    """
+
+    _name = "stock.ledger.rollup"
+    _description = "Stock Ledger Rollup"
+    _log_access = False
+
+    @api.model
+    def _get_rollups(self):
+        """Return the models that deltas are folded into."""
+        return [
+            self.env["stock.ledger.balance"],
+            self.env["stock.ledger.day"],
+            self.env["stock.ledger.month"],
+            self.env["stock.ledger.closing"],
+        ]
+
+    @api.model
+    def _query_fold(self, source):
+        """Return the CTEs that add entries to this rollup, as a list of (name, SQL).
+
+        Names are unique over all rollups.
+
+        :param SQL source: a table with the columns of ``stock.ledger.delta``
+        """
+        raise NotImplementedError
+
+    @api.model
+    def _fold(self, limit=FOLD_BATCH):
+        """Add the oldest deltas to the rollups and delete them, in one statement.
+
+        :param int limit: how many deltas at most
+        :return: how many were folded; 0 also when another session is folding
+        """
+        [[locked]] = self.env.execute_query(
+            SQL("SELECT pg_try_advisory_xact_lock(%s)", self._query_lock_key())
+        )
+        if not locked:
+            return 0
+        [[folded]] = self.env.execute_query(self._query_fold_deltas(limit))
+        self._invalidate_rollups()
+        return folded
+
+    @api.model
+    def _query_lock_key(self):
+        return SQL("hashtext(%s), hashtext(%s)", "stock_event_ledger.fold", "stock_ledger_balance")
+
+    @api.model
+    def _query_fold_deltas(self, limit):
+        ctes = [
+            (
+                "gone",
+                SQL(
+                    """DELETE FROM stock_ledger_delta
+                        WHERE id IN (SELECT id FROM stock_ledger_delta ORDER BY id LIMIT %s)
+                    RETURNING *""",
+                    limit,
+                ),
+            )
+        ]
+        for rollup in self._get_rollups():
+            ctes += rollup._query_fold(SQL.identifier("gone"))
+        return SQL("%s SELECT COUNT(*) FROM gone", self._query_with(ctes))
+
+    @api.model
+    def _query_with(self, ctes):
+        return SQL(
+            "WITH %s",
+            SQL(", ").join(SQL("%s AS (%s)", SQL.identifier(name), query) for name, query in ctes),
+        )
+
+    @api.model
+    def _invalidate_rollups(self):
+        for rollup in self._get_rollups():
+            rollup.invalidate_model()
+        self.env["stock.ledger.delta"].invalidate_model()
+
+    @api.model
+    def _cron_fold(self):
+        """Fold what there is, batch by batch, where no worker does it."""
+        cron = self.env["ir.cron"]
+        while folded := self._fold():
+            [[remaining]] = self.env.execute_query(SQL("SELECT COUNT(*) FROM stock_ledger_delta"))
+            if not cron._commit_progress(folded, remaining=remaining):
+                break
+
+    @api.model
+    def _rebuild(self):
+        """Make the rollups again from the ledger.
+
+        Nobody has to wait: the transaction's snapshot holds each entry with its delta,
+        if that was not folded yet, and entries that others commit meanwhile bring their
+        own. A fold that committed after the snapshot makes this fail, and Odoo repeats it.
+        """
+        self.env.execute_query(SQL("SELECT pg_advisory_xact_lock(%s)", self._query_lock_key()))
+        self.env.cr.execute(SQL("DELETE FROM stock_ledger_delta"))
+        for rollup in self._get_rollups():
+            self.env.cr.execute(SQL("DELETE FROM %s", SQL.identifier(rollup._table)))
+            ctes = rollup._query_fold(SQL.identifier("stock_ledger_entry"))
+            self.env.cr.execute(SQL("%s SELECT", self._query_with(ctes)))
+        self._invalidate_rollups()
