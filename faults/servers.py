@@ -52,23 +52,29 @@ class PostgreSQL:
         self.folder.mkdir(mode=0o700)
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
-        data = self.folder / "data"
-        self._run("initdb", "-D", data, "-U", USER, "-A", "trust", "--locale=C.UTF-8", "-E", "UTF8")
+        self._make_data(self.folder / "data")
         self.start()
         return self
 
     def __exit__(self, *exc_info):
         with contextlib.suppress(subprocess.CalledProcessError):
-            self._control("stop", "-m", "immediate")
+            self.stop()
+
+    def _make_data(self, data):
+        self._run("initdb", "-D", data, "-U", USER, "-A", "trust", "--locale=C.UTF-8", "-E", "UTF8")
 
     def start(self):
         """Start it, and wait until it accepts connections."""
         options = f"-p {self.port} -k {self.folder} -c listen_addresses= -c max_connections=100"
         self._control("start", "-t", "120", "-l", self.folder / "log", "-o", options)
 
+    def stop(self, mode="immediate"):
+        """End it: as a crash would, or in order with the mode ``fast``."""
+        self._control("stop", "-m", mode)
+
     def restart_at_once(self):
         """End it as a crash would, and start it again."""
-        self._control("stop", "-m", "immediate")
+        self.stop()
         self.start()
 
     def restore(self, source, name):
@@ -106,6 +112,21 @@ class PostgreSQL:
                 stderr=log,
                 check=True,
             )
+
+
+class Replica(PostgreSQL):
+    """A streaming replica.
+
+    :param PostgreSQL primary: the server that it follows
+    """
+
+    def __init__(self, folder, primary):
+        super().__init__(folder)
+        self._primary = primary
+
+    def _make_data(self, data):
+        source = ("-h", self._primary.folder, "-p", self._primary.port, "-U", USER)
+        self._run("pg_basebackup", *source, "-D", data, "--write-recovery-conf", "-c", "fast")
 
 
 class Brokers:
