@@ -56,7 +56,7 @@ class TestReplica(BaseCase):
         folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         # PostgreSQL runs as another user than root, and has folders in it.
         folder.chmod(0o711)
-        cls.primary = cls.enterClassContext(PostgreSQL(folder / "primary"))
+        cls.primary = cls.enterClassContext(PostgreSQL(folder / "primary", is_durable=False))
         cls.primary.restore(get_db_name(), DATABASE)
         cls.replica = cls.enterClassContext(Replica(folder / "replica", cls.primary))
         server = ReplicatedProcess(folder, cls.primary, cls.replica)
