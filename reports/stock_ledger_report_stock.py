@@ -115,6 +115,7 @@ class StockLedgerReportStock(models.Model):
             HAVING SUM(stock.quantity) <> 0 OR SUM(stock.reserved_quantity) <> 0"""
         )
 
+    @api.readonly
     def action_view_entries(self):
         """Open the ledger entries behind this row.
 
