@@ -1,7 +1,8 @@
 from odoo import api, models
 from odoo.tools import SQL
 
-FOLD_BATCH = 20_000
+# Many deltas at once are of fewer stock keys.
+FOLD_BATCH = 50_000
 
 
 class StockLedgerRollup(models.AbstractModel):
