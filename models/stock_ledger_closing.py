@@ -8,6 +8,7 @@ from odoo.tools import SQL
 from ..fields import HistoricalMany2one
 
 KEY = SQL("product_id, location_id, lot_id, package_id, owner_id, company_id")
+ALL_KEYS = SQL("TRUE")
 # The days of a month on which a period begins. More of them make stock at a date quicker, for
 # fewer entries lie between it and the nearest closing balances, and these more.
 PERIOD_DAYS = (1, 8, 16, 24)
@@ -200,7 +201,7 @@ class StockLedgerClosing(models.Model):
     # --- stock at a date ---
 
     @api.model
-    def _query_stock_at(self, at, where=SQL("TRUE")):
+    def _query_stock_at(self, at, where=ALL_KEYS):
         """Return the query of what each stock key had on hand at a moment.
 
         From the nearest beginning of a period, forwards or backwards. Its rows are to be
