@@ -1,5 +1,6 @@
 from . import (
     historical_mixin,
+    product_product,
     res_config_settings,
     res_partner,
     stock_contention,

@@ -19,6 +19,9 @@ class ResConfigSettings(models.TransientModel):
         default=DEFAULT_KEEP_DAYS,
         config_parameter="stock_event_ledger.event_keep_days",
     )
+    stock_past_from_ledger = fields.Boolean(
+        string="Past Stock from the Ledger", config_parameter="stock_event_ledger.past_stock"
+    )
 
     @api.constrains("stock_lock_timeout_seconds")
     def _check_stock_lock_timeout_seconds(self):

@@ -20,9 +20,18 @@ class StockLedgerReport(models.AbstractModel):
     def _prepare_entries_action(self, domain):
         """Return the window action of the ledger entries behind a figure.
 
-        :param list domain: which ones
+        :param domain: which ones
         """
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "stock_event_ledger.action_stock_ledger_entry"
         )
-        return {**action, "domain": domain, "context": {}}
+        return {**action, "domain": list(domain), "context": {}}
+
+    @api.model
+    def _prepare_transfers_action(self, domain):
+        """Return the window action of the transfers behind a figure.
+
+        :param domain: which transfers
+        """
+        action = self.env["ir.actions.act_window"]._for_xml_id("stock.action_picking_tree_all")
+        return {**action, "domain": list(domain), "context": {}}

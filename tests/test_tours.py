@@ -34,3 +34,6 @@ class TestTours(HttpCase, LedgerCase):
 
     def test_menus(self):
         self.start_tour("/odoo", "stock_event_ledger_menus", login=self.login)
+
+    def test_stock_at_date(self):
+        self.start_tour("/odoo", "stock_event_ledger_at_date", login=self.login)

@@ -1,1 +1,6 @@
-from . import base_partner_merge, stock_event_replay, stock_quant_relocate
+from . import (
+    base_partner_merge,
+    stock_event_replay,
+    stock_ledger_at_date,
+    stock_quant_relocate,
+)
