@@ -1,4 +1,7 @@
+import functools
+
 from odoo import api, models
+from odoo.fields import Domain
 
 
 class StockLedgerReport(models.AbstractModel):
@@ -17,12 +20,33 @@ class StockLedgerReport(models.AbstractModel):
         return super()._search(domain, *args, **kwargs)
 
     @api.model
+    def _web_read_group_groupby_formatter(self, groupby_spec, values):
+        """Format each value once: a pivot has the same product in each of its months."""
+        formatter = super()._web_read_group_groupby_formatter(groupby_spec, values)
+
+        @functools.cache
+        def format_once(value):
+            label, domain = formatter(value)
+            return label, Domain(domain)
+
+        return format_once
+
+    @api.model
     def _prepare_entries_action(self, domain):
         """Return the window action of the ledger entries behind a figure.
 
-        :param list domain: which ones
+        :param domain: which ones
         """
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "stock_event_ledger.action_stock_ledger_entry"
         )
-        return {**action, "domain": domain, "context": {}}
+        return {**action, "domain": list(domain), "context": {}}
+
+    @api.model
+    def _prepare_transfers_action(self, domain):
+        """Return the window action of the transfers behind a figure.
+
+        :param domain: which transfers
+        """
+        action = self.env["ir.actions.act_window"]._for_xml_id("stock.action_picking_tree_all")
+        return {**action, "domain": list(domain), "context": {}}
