@@ -1,7 +1,4 @@
-import functools
-
 from odoo import api, models
-from odoo.fields import Domain
 
 
 class StockLedgerReport(models.AbstractModel):
@@ -20,16 +17,32 @@ class StockLedgerReport(models.AbstractModel):
         return super()._search(domain, *args, **kwargs)
 
     @api.model
-    def _web_read_group_groupby_formatter(self, groupby_spec, values):
-        """Format each value once: a pivot has the same product in each of its months."""
-        formatter = super()._web_read_group_groupby_formatter(groupby_spec, values)
+    def _web_read_group_format(self, groupby, aggregates, groups):
+        """Format each value once, and put the domains one after the other.
 
-        @functools.cache
-        def format_once(value):
-            label, domain = formatter(value)
-            return label, Domain(domain)
-
-        return format_once
+        A pivot has the same product in each of its months, and tens of thousands of groups,
+        for each of which Odoo's own method parses and joins domains. It also folds and
+        expands groups, which reports do not.
+        """
+        formatters = [
+            self._web_read_group_groupby_formatter(spec, [group[number] for group in groups])
+            for number, spec in enumerate(groupby)
+        ]
+        known = [{} for _spec in groupby]
+        result = []
+        for group in groups:
+            vals = {"__extra_domain": []}
+            for spec, formatter, seen, value in zip(
+                groupby, formatters, known, group, strict=False
+            ):
+                key = getattr(value, "_ids", value)
+                if key not in seen:
+                    seen[key] = formatter(value)
+                vals[spec], domain = seen[key]
+                vals["__extra_domain"] += domain
+            vals.update(zip(aggregates, group[len(groupby) :], strict=True))
+            result.append(vals)
+        return result
 
     @api.model
     def _prepare_entries_action(self, domain):
