@@ -39,8 +39,8 @@ class StockLedgerReportMovement(models.Model):
     """Movements by day, product, location and event type: in, out, net and how many.
 
     Rollup plus unfolded deltas. A row is a day; whatever is grouped by month or coarser,
-    and asks for whole months, is read from the months instead: the same figures from a
-    twentieth of the rows.
+    and asks for whole months, is read from the months instead: the same figures from
+    far fewer rows.
     """
 
     _name = "stock.ledger.report.movement"

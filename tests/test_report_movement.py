@@ -70,7 +70,7 @@ COMPARISONS = {
     "=": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
 }
-MEASURES = ["in_quantity:sum", "out_quantity:sum", "net_quantity:sum", "entry_count:sum"]
+MEASURES = ("in_quantity:sum", "out_quantity:sum", "net_quantity:sum", "entry_count:sum")
 
 
 class TestReportMovement(LedgerCase):
