@@ -20,6 +20,7 @@
         "views/res_config_settings_views.xml",
         "reports/stock_ledger_report_stock_views.xml",
         "reports/stock_ledger_report_at_date_views.xml",
+        "reports/stock_ledger_report_movement_views.xml",
         "data/stock_event_type_data.xml",
         "data/stock_event_channel_data.xml",
         "data/ir_cron_data.xml",

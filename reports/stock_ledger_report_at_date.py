@@ -199,6 +199,7 @@ class StockLedgerReportAtDate(models.Model):
 
     # --- drill-down ---
 
+    @api.readonly
     def action_view_entries(self):
         """Open the ledger entries behind this row: up to the date, or between the dates.
 
@@ -206,6 +207,7 @@ class StockLedgerReportAtDate(models.Model):
         """
         return self._prepare_entries_action(self._get_entries_domain())
 
+    @api.readonly
     def action_view_transfers(self):
         """Open the transfers behind this row: up to the date, or between the dates.
 

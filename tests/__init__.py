@@ -27,6 +27,7 @@ from . import (
     test_replay,
     test_replica,
     test_report_at_date,
+    test_report_movement,
     test_report_stock,
     test_reservation_badge,
     test_reservation_paths,
