@@ -1,4 +1,6 @@
 from . import (
+    test_ageing_pages,
+    test_archive,
     test_contention,
     test_contention_page,
     test_event_channel,
@@ -24,6 +26,7 @@ from . import (
     test_negative_stock,
     test_quant_merge,
     test_replay,
+    test_report_ageing,
     test_report_stock,
     test_reservation_badge,
     test_reservation_paths,
