@@ -59,7 +59,7 @@ class StockLedgerArchive(models.Model):
         "Requested", required=True, readonly=True, default=fields.Datetime.now
     )
     done_date = fields.Datetime("Archived", readonly=True)
-    last_entry_id = fields.Integer("Last Entry", readonly=True)
+    last_entry_id = fields.Integer(readonly=True, help="The highest id that may be in the file")
     entry_count = fields.Integer(
         "Entries", readonly=True, help="Entries that are in the file, and in the ledger no more"
     )
@@ -74,14 +74,17 @@ class StockLedgerArchive(models.Model):
         "res.company", readonly=True, help="Companies whose entries are in the file"
     )
     size_before = fields.Float(
-        "Ledger Before (MB)", digits=(16, 1), readonly=True, help="The table and its indexes"
+        "Ledger Before (MB)",
+        digits=(16, 1),
+        readonly=True,
+        help="What the ledger's entries needed with their indexes, estimated",
     )
     size_after = fields.Float(
         "Ledger After (MB)",
         digits=(16, 1),
         readonly=True,
-        help="What the remaining entries need, estimated. PostgreSQL keeps the difference and "
-        "fills it with new entries. It returns it to the system only when a database "
+        help="What those that remain need, estimated. PostgreSQL keeps the difference and fills "
+        "it with new entries. It returns it to the system only when a database "
         "administrator runs VACUUM FULL on stock_ledger_entry, which locks the ledger meanwhile.",
     )
     error = fields.Char(readonly=True)
@@ -310,7 +313,7 @@ class StockLedgerArchive(models.Model):
         in the ledger, and goes into the next archive.
         """
         self._check_events_sent()
-        size_before, share, last_entry_id, company_ids = self._get_extent()
+        total_count, megabytes, last_entry_id, company_ids = self._get_extent()
         self.write({"state": "writing", "last_entry_id": last_entry_id})
         self.flush_recordset()
         dumped_count, content = self._dump()
@@ -335,8 +338,8 @@ class StockLedgerArchive(models.Model):
                 "attachment_id": attachment.id,
                 "checksum": hashlib.sha256(content).hexdigest(),
                 "company_ids": company_ids,
-                "size_before": size_before,
-                "size_after": size_before * (1 - share),
+                "size_before": total_count * megabytes,
+                "size_after": (total_count - entry_count + opening_count) * megabytes,
             }
         )
         self.flush_recordset()
@@ -367,19 +370,22 @@ class StockLedgerArchive(models.Model):
         )
 
     def _get_extent(self):
-        """Return the table's size (MB), the share of the entries that goes, the highest id
-        of those and the ids of their companies."""
+        """Return how many entries there are and what one needs (MB), the highest id of those
+        that go and the ids of their companies."""
         [extent] = self.env.execute_query(
             SQL(
                 """
-                SELECT pg_total_relation_size('stock_ledger_entry') / 1e6,
-                       COALESCE(COUNT(*) / GREATEST(
-                           (SELECT reltuples FROM pg_class
-                             WHERE oid = 'stock_ledger_entry'::regclass), COUNT(*), 1), 0),
-                       COALESCE(MAX(id), 0),
+                SELECT COUNT(*),
+                       -- Indexes need in proportion to what the table does.
+                       COALESCE(AVG(pg_column_size(entry.*)) FILTER (WHERE is_old), 0) / 1e6
+                       * pg_total_relation_size('stock_ledger_entry')
+                       / GREATEST(pg_relation_size('stock_ledger_entry'), 1),
+                       COALESCE(MAX(id) FILTER (WHERE is_old), 0),
                        ARRAY(SELECT id FROM res_company WHERE id = ANY(
-                           ARRAY_AGG(DISTINCT COALESCE(company_id, operating_company_id))))
-                  FROM stock_ledger_entry WHERE effective_date < %s
+                           ARRAY_AGG(DISTINCT COALESCE(company_id, operating_company_id))
+                               FILTER (WHERE is_old)))
+                  FROM stock_ledger_entry entry,
+                       LATERAL (SELECT effective_date < %s AS is_old) AS age
                 """,
                 self._get_end(),
             )

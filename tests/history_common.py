@@ -21,6 +21,8 @@ class HistoryCase(LedgerCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.env["stock.event.channel"].search([]).active = False
+        # In the transaction: another test's clean-up may collect files of uncommitted rows.
+        cls.env["ir.config_parameter"].set_param("ir_attachment.location", "db")
         cls.rollup = cls.env["stock.ledger.rollup"]
         other = cls.other_warehouse.lot_stock_id
         lot = cls._create_lot(cls.lot_product, "OLD")

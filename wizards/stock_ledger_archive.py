@@ -21,7 +21,7 @@ class StockLedgerArchiveWizard(models.TransientModel):
         default=lambda self: self._get_last_month(),
         help="Any day of the last month to archive. Months are those of UTC.",
     )
-    last_day = fields.Date("Last Day", compute="_compute_counts")
+    last_day = fields.Date(compute="_compute_counts")
     entry_count = fields.Integer("Entries", compute="_compute_counts")
     key_count = fields.Integer(
         "Stock Keys",
