@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from .stock_event_outbox import DEFAULT_KEEP_DAYS
+from .stock_ledger_stockout import DEFAULT_DEMAND_MONTHS
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
 
@@ -21,6 +22,11 @@ class ResConfigSettings(models.TransientModel):
     )
     stock_past_from_ledger = fields.Boolean(
         string="Past Stock from the Ledger", config_parameter="stock_event_ledger.past_stock"
+    )
+    stock_demand_months = fields.Integer(
+        string="Period of Demand",
+        default=DEFAULT_DEMAND_MONTHS,
+        config_parameter="stock_event_ledger.demand_months",
     )
 
     @api.constrains("stock_lock_timeout_seconds")
@@ -43,3 +49,9 @@ class ResConfigSettings(models.TransientModel):
         for settings in self:
             if settings.stock_event_keep_days < 1:
                 raise ValidationError(self.env._("Confirmed events are kept for one day at least."))
+
+    @api.constrains("stock_demand_months")
+    def _check_stock_demand_months(self):
+        for settings in self:
+            if settings.stock_demand_months < 1:
+                raise ValidationError(self.env._("Demand is that of one month at least."))

@@ -44,6 +44,8 @@ class StockMove(models.Model):
             redated = self.filtered(lambda move: move.state == "done" and move.date != date)
         if vals.get("state") in ("done", "cancel"):
             vals = {**vals, "reservation_queued_date": False}
+        if redated:
+            self.env["stock.ledger.archive"]._check_movable(min(redated.mapped("date")))
         result = super().write(vals)
         self.env["stock.ledger.entry"]._change_effective_date(redated)
         return result

@@ -1,4 +1,6 @@
 from . import (
+    test_ageing_pages,
+    test_archive,
     test_contention,
     test_contention_page,
     test_event_channel,
@@ -26,6 +28,7 @@ from . import (
     test_quant_merge,
     test_replay,
     test_replica,
+    test_report_ageing,
     test_report_at_date,
     test_report_movement,
     test_report_stock,

@@ -1,6 +1,7 @@
 from . import (
     base_partner_merge,
     stock_event_replay,
+    stock_ledger_archive,
     stock_ledger_at_date,
     stock_quant_relocate,
 )
