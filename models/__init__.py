@@ -1,5 +1,7 @@
 from . import (
     historical_mixin,
+    product_product,
+    product_template,
     res_config_settings,
     res_partner,
     stock_contention,

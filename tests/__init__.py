@@ -1,4 +1,5 @@
 from . import (
+    test_availability,
     test_contention,
     test_contention_page,
     test_event_channel,
@@ -28,6 +29,8 @@ from . import (
     test_reservation_badge,
     test_reservation_paths,
     test_rollup,
+    test_stock_card,
+    test_stock_card_files,
     test_storefront,
     test_tours,
 )

@@ -1,3 +1,5 @@
+import datetime
+
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import LedgerCase
@@ -34,3 +36,17 @@ class TestTours(HttpCase, LedgerCase):
 
     def test_menus(self):
         self.start_tour("/odoo", "stock_event_ledger_menus", login=self.login)
+
+    def test_stock_card(self):
+        self.start_tour("/odoo", "stock_event_ledger_stock_card", login=self.login)
+
+    def test_availability(self):
+        picking = self._create_picking("out", {self.tour_product: 3})
+        picking.action_confirm()
+        picking.move_ids.date += datetime.timedelta(4)
+        for record in (self.tour_product, self.tour_product.product_tmpl_id):
+            self.start_tour(
+                f"/odoo/{record._name}/{record.id}",
+                "stock_event_ledger_availability",
+                login=self.login,
+            )

@@ -1,1 +1,1 @@
-from . import base_partner_merge, stock_event_replay, stock_quant_relocate
+from . import base_partner_merge, stock_event_replay, stock_ledger_card, stock_quant_relocate
