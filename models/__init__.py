@@ -1,6 +1,8 @@
 from . import (
     historical_mixin,
     product_product,
+    product_product_availability,
+    product_template,
     res_config_settings,
     res_partner,
     stock_contention,

@@ -15,6 +15,9 @@ from ..relay.leader import has_worker
 
 QUEUED_STATES = ("waiting", "confirmed", "partially_available")
 
+# What Odoo counts as incoming and outgoing.
+OPEN_STATES = ("waiting", "confirmed", "assigned", "partially_available")
+
 
 class StockMove(models.Model):
     _inherit = "stock.move"

@@ -1,6 +1,6 @@
 from dateutil.relativedelta import relativedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL
 from odoo.tools.date_utils import date_range
@@ -279,6 +279,7 @@ class StockLedgerReportAgeing(models.Model):
 
     # --- what is behind a row ---
 
+    @api.readonly
     def action_view_entries(self):
         """Open the ledger entries behind this row.
 
@@ -290,6 +291,7 @@ class StockLedgerReportAgeing(models.Model):
             list(Domain("product_id", "=", self.product_id.id) & location)
         )
 
+    @api.readonly
     def action_view_transfers(self):
         """Open the done transfers that moved the product into, out of or inside the warehouse.
 

@@ -2,7 +2,8 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-OPEN_STATES = ("waiting", "confirmed", "assigned", "partially_available")
+from ..models.stock_move import OPEN_STATES
+
 STOCK_USAGES = ("internal", "transit")
 # Ids of rows that exist only because of an open move begin here, below zero: beyond those of
 # the deltas, and within the 32 bits that XML-RPC can carry.

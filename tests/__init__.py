@@ -1,6 +1,7 @@
 from . import (
     test_ageing_pages,
     test_archive,
+    test_availability,
     test_contention,
     test_contention_page,
     test_event_channel,
@@ -35,6 +36,8 @@ from . import (
     test_reservation_badge,
     test_reservation_paths,
     test_rollup,
+    test_stock_card,
+    test_stock_card_files,
     test_storefront,
     test_tours,
 )

@@ -23,7 +23,7 @@ FIRST_DAY = datetime.date(2023, 1, 1)
 MARCH = datetime.date(2023, 3, 1)
 ROLLUPS = {
     "stock_ledger_balance": SQL("%s, quantity, reserved_quantity, last_movement_date", KEY),
-    "stock_ledger_closing": SQL("%s, month, next_month, quantity", KEY),
+    "stock_ledger_closing": SQL("%s, date, next_date, quantity", KEY),
     "stock_ledger_day": SQL("product_id, location_id, event_type, date, in_quantity, out_quantity"),
     "stock_ledger_month": SQL(
         "product_id, location_id, event_type, date, in_quantity, entry_count"
