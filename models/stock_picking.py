@@ -53,6 +53,7 @@ class StockPicking(models.Model):
     def button_validate(self):
         return self.env["stock.quant"]._decide(super().button_validate)
 
+    @api.readonly
     def action_view_ledger_entries(self):
         """Open the ledger entries of this transfer.
 

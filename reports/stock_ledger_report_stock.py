@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.tools import SQL
 
 
@@ -115,6 +115,7 @@ class StockLedgerReportStock(models.Model):
             HAVING SUM(stock.quantity) <> 0 OR SUM(stock.reserved_quantity) <> 0"""
         )
 
+    @api.readonly
     def action_view_entries(self):
         """Open the ledger entries behind this row.
 

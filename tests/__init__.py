@@ -24,6 +24,7 @@ from . import (
     test_negative_stock,
     test_quant_merge,
     test_replay,
+    test_replica,
     test_report_stock,
     test_reservation_badge,
     test_reservation_paths,
