@@ -20,23 +20,28 @@ BLOCK = 200
 def made_history(name, movements, keep):
     """Make a database with so many movements, or use the one that was kept; yield Database."""
     with contextlib.ExitStack() as stack:
-        if not (keep and _has_history(name, movements)):
+        found = keep and _find_history(name)
+        if not found or found["movements"] != movements:
             stack.enter_context(made_database(name, keep))
+            found = None
         database = Database(name)
         stack.callback(database.close)
-        if not _has_history(name, movements):
+        if not found:
             say(f"a history of {movements:,} movements")
-            database.call("history", "make_history", movements=movements)
+            found = database.call("history", "make_history", movements=movements)
             say("  vacuum")
             database.query("VACUUM (ANALYZE)")
+        database.odoo_version = found["odoo_version"]
         yield database
 
 
-def _has_history(name, movements):
+def _find_history(name):
+    """Return the description of a database's history, or None."""
     try:
         connection = psycopg2.connect(dbname=name)
     except psycopg2.OperationalError:
-        return False
+        return None
     with contextlib.closing(connection), connection.cursor() as cr:
         cr.execute("SELECT value FROM ir_config_parameter WHERE key = %s", [PARAMETER])
-        return any(json.loads(value)["movements"] == movements for [value] in cr.fetchall())
+        row = cr.fetchone()
+        return row and json.loads(row[0])

@@ -6,9 +6,11 @@ every column is as Odoo fills it. The transfers have no messages in their chatte
 """
 
 import json
+import math
 from contextlib import contextmanager
 
 from odoo import fields
+from odoo.release import version
 from odoo.tools import SQL
 
 from .bulk import insert, without_indexes
@@ -51,6 +53,7 @@ def make_history(env, movements):
     description = {
         "movements": movements,
         "next": 0,
+        "odoo_version": version,
         "end": fields.Datetime.to_string(fields.Datetime.now()),
         **make_templates(env),
     }
@@ -181,7 +184,8 @@ class History:
             end = min(start + CHUNK, first + count)
             self._repeat(self._query_done(start, end))
             say(f"  {end:,} movements")
-        self.description["next"] = first + count
+        # The next transfers are new ones.
+        self.description["next"] = math.ceil((first + count) / BLOCK) * BLOCK
 
     def add_open_moves(self):
         """Add receipts and deliveries of the next days, a part of these reserved; commit."""

@@ -229,7 +229,8 @@ class Write(Case):
     in_histories = False
 
     def conclude(self):
-        with serving(f"{self._options.name}_write", 1, self._options.keep) as sites:
+        name, sessions = f"{self._options.name}_write", max(self._options.processes or [1])
+        with serving(name, sessions, self._options.keep) as sites:
             measured = Run(large_transfer, sites, self._options)
             measured.run()
             self.environment = get_environment(sites, self.command)
@@ -238,7 +239,7 @@ class Write(Case):
         for row in measured.rows:
             self.rows.append(
                 {
-                    "lines": large_transfer.LargeTransfer.lines,
+                    "lines": int(row["plain"]["units"]),
                     "pairs": row["measurements"],
                     "plain seconds": row["plain"]["seconds"],
                     "addon seconds": row["addon"]["seconds"],
