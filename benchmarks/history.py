@@ -369,7 +369,7 @@ class History:
             name: SQL.identifier("movement", name)
             for name in ("product_id", "lot_id", "quantity", "reserved_quantity")
         }
-        values["in_date"] = SQL("movement.last_movement_date")
+        values["in_date"] = SQL("COALESCE(movement.last_movement_date, template.in_date)")
         values["id"] = SQL("nextval('stock_quant_id_seq')")
         source = SQL(
             """stock_ledger_balance AS movement
