@@ -113,7 +113,7 @@ def _get_movement_cases(now):
     def get_case(name, plain_column, column, limit=50, grows=False):
         return Case(
             f"movements, month x {name}",
-            read_pivot("stock.move.line", plain, month, plain_column, LINES),
+            plain_column and read_pivot("stock.move.line", plain, month, plain_column, LINES),
             read_pivot("stock.ledger.report.movement", ours, month, column, MOVED),
             limit,
             grows,
@@ -124,7 +124,7 @@ def _get_movement_cases(now):
         get_case("category", "product_category_name", "product_categ_id"),
         # A move line has no warehouse; its location is nearest to it.
         get_case("warehouse", "location_id", "warehouse_id"),
-        get_case("event type", "picking_code", "event_type"),
+        get_case("event type", None, "event_type"),
     ]
 
 
