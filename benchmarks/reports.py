@@ -31,6 +31,7 @@ LEDGER_TABLES = (
     "stock_ledger_balance",
     "stock_ledger_day",
     "stock_ledger_month",
+    "stock_ledger_month_total",
     "stock_ledger_closing",
 )
 ODOO_TABLES = ("stock_move", "stock_move_line")

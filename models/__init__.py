@@ -27,6 +27,7 @@ from . import (
     stock_ledger_delta,
     stock_ledger_entry,
     stock_ledger_month,
+    stock_ledger_month_total,
     stock_ledger_stockout,
     stock_move,
     stock_move_line,

@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import fields, models
 
 
 class StockLedgerDay(models.Model):
@@ -9,6 +9,12 @@ class StockLedgerDay(models.Model):
     _description = "Stock Ledger Day"
     _log_access = False
     _period = "day"
+
+    event_type = fields.Selection(
+        lambda self: self.env["stock.ledger.entry"]._get_event_types(),
+        required=True,
+        readonly=True,
+    )
 
     # Serves all products of some days, and one product day by day.
     _key_uniq = models.UniqueIndex("(date, product_id, location_id, event_type)")

@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import fields, models
 
 
 class StockLedgerMonth(models.Model):
@@ -9,6 +9,12 @@ class StockLedgerMonth(models.Model):
     _description = "Stock Ledger Month"
     _log_access = False
     _period = "month"
+
+    event_type = fields.Selection(
+        lambda self: self.env["stock.ledger.entry"]._get_event_types(),
+        required=True,
+        readonly=True,
+    )
 
     # Serves all products of some months, and one product month by month.
     _key_uniq = models.UniqueIndex("(date, product_id, location_id, event_type)")

@@ -5,7 +5,7 @@ from ..fields import HistoricalMany2one
 
 
 class StockLedgerPeriod(models.AbstractModel):
-    """What came in and went out per product, location and event type in a period.
+    """What came in and went out per product, location and mostly event type in a period.
 
     Periods are those of UTC, as in Odoo's own stock reports. In and out are told by the
     entries' sign: a reversal of a receipt goes out.
@@ -21,32 +21,33 @@ class StockLedgerPeriod(models.AbstractModel):
     date = fields.Date(required=True, readonly=True, help="First day of the period")
     product_id = HistoricalMany2one("product.product", required=True, readonly=True)
     location_id = HistoricalMany2one("stock.location", required=True, readonly=True)
-    event_type = fields.Selection(
-        lambda self: self.env["stock.ledger.entry"]._get_event_types(),
-        required=True,
-        readonly=True,
-    )
     in_quantity = fields.Float(digits="Product Unit", required=True, readonly=True)
     out_quantity = fields.Float(digits="Product Unit", required=True, readonly=True)
     entry_count = fields.Integer(required=True, readonly=True)
+
+    @api.model
+    def _query_dimensions(self):
+        """Return the columns by which a period's movements are added up."""
+        return SQL("product_id, location_id, event_type")
 
     @api.model
     def _query_fold(self, source):
         query = SQL(
             """
             INSERT INTO %(table)s AS period (
-                date, product_id, location_id, event_type, in_quantity, out_quantity, entry_count)
+                date, %(dimensions)s, in_quantity, out_quantity, entry_count)
             %(periods)s
-                ON CONFLICT (date, product_id, location_id, event_type)
+                ON CONFLICT (date, %(dimensions)s)
                 DO UPDATE SET
                     in_quantity = period.in_quantity + EXCLUDED.in_quantity,
                     out_quantity = period.out_quantity + EXCLUDED.out_quantity,
                     entry_count = period.entry_count + EXCLUDED.entry_count
             """,
             table=SQL.identifier(self._table),
+            dimensions=self._query_dimensions(),
             periods=self._query_periods(source),
         )
-        return [(self._period, query)]
+        return [(f"period_{self._table}", query)]
 
     @api.model
     def _forget(self, since):
@@ -62,14 +63,14 @@ class StockLedgerPeriod(models.AbstractModel):
         """
         return SQL(
             """
-            SELECT date_trunc(%s, effective_date)::date AS date,
-                   product_id, location_id, event_type,
+            SELECT date_trunc(%(period)s, effective_date)::date AS date, %(dimensions)s,
                    SUM(GREATEST(quantity, 0)) AS in_quantity,
                    SUM(GREATEST(-quantity, 0)) AS out_quantity, COUNT(*) AS entry_count
-              FROM %s
+              FROM %(source)s
              WHERE quantity <> 0
-             GROUP BY 1, 2, 3, 4
+             GROUP BY 1, %(dimensions)s
             """,
-            self._period,
-            source,
+            period=self._period,
+            dimensions=self._query_dimensions(),
+            source=source,
         )

@@ -26,6 +26,7 @@ class StockLedgerRollup(models.AbstractModel):
             self.env["stock.ledger.balance"],
             self.env["stock.ledger.day"],
             self.env["stock.ledger.month"],
+            self.env["stock.ledger.month.total"],
             self.env["stock.ledger.closing"],
         ]
 

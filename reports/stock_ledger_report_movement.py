@@ -61,6 +61,7 @@ class StockLedgerReportMovement(models.Model):
     _depends = {
         "stock.ledger.day": _period_fields,
         "stock.ledger.month": _period_fields,
+        "stock.ledger.month.total": [name for name in _period_fields if name != "event_type"],
         "stock.ledger.delta": [
             "product_id",
             "location_id",
@@ -165,20 +166,31 @@ class StockLedgerReportMovement(models.Model):
 
     def _query_periods(self):
         """The rollup's rows and, by themselves and with ids below zero, unfolded deltas."""
-        rollup = self.env["stock.ledger.month" if self._get_monthly() else "stock.ledger.day"]
+        rollup = self._get_rollup()
         return SQL(
             """
-            SELECT id, date, product_id, location_id, event_type, in_quantity, out_quantity,
-                   entry_count
+            SELECT id, date, product_id, location_id, %(event_type)s AS event_type, in_quantity,
+                   out_quantity, entry_count
               FROM %(rollup)s
              UNION ALL
             SELECT -id, date_trunc(%(period)s, effective_date)::date, product_id, location_id,
                    event_type, GREATEST(quantity, 0), GREATEST(-quantity, 0), 1
               FROM stock_ledger_delta WHERE quantity <> 0
             """,
+            # Months of all event types are only read where none is asked for.
+            event_type=SQL("event_type" if "event_type" in rollup._fields else "NULL::varchar"),
             rollup=SQL.identifier(rollup._table),
             period=rollup._period,
         )
+
+    @api.model
+    def _get_rollup(self):
+        """Return the shortest rollup that has what is asked for."""
+        monthly = self._get_monthly()
+        if not monthly:
+            return self.env["stock.ledger.day"]
+        by_type = "event_type" in monthly.columns
+        return self.env["stock.ledger.month" if by_type else "stock.ledger.month.total"]
 
     def _query_memory(self):
         # Until the transaction ends. By default, PostgreSQL sorts tens of thousands of groups

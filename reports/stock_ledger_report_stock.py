@@ -177,8 +177,10 @@ class StockLedgerReportStock(models.Model):
                    COALESCE(change.internal, 0) AS internal
               FROM stock_ledger_balance balance
               LEFT JOIN change ON %s
+             WHERE balance.location_id IN (SELECT id FROM (%s) AS here WHERE place IS NOT NULL)
             """,
             self._query_same_key(),
+            self._query_places(),
         )
 
     def _query_new(self):

@@ -29,25 +29,27 @@ def get_reported_stock_at(env, at):
     return {tuple(key): quantity for *key, quantity in rows}
 
 
-def get_period_differences(env, period):
+def get_period_differences(env, name):
     """Return the periods whose rollup and deltas differ from the ledger.
 
-    :param str period: day or month
+    :param str name: the end of the rollup's name: day, month or month.total
     """
     columns = SQL("date, product_id, location_id, event_type")
+    event_type = SQL("NULL::varchar" if name == "month.total" else "event_type")
     query = SQL(
         """
         SELECT %(columns)s, SUM(ins), SUM(outs), SUM(entries) FROM (
-            SELECT %(columns)s, in_quantity AS ins, out_quantity AS outs, entry_count AS entries
+            SELECT date, product_id, location_id, %(event_type)s AS event_type,
+                   in_quantity AS ins, out_quantity AS outs, entry_count AS entries
               FROM %(table)s
              UNION ALL
             SELECT date_trunc(%(period)s, effective_date)::date, product_id, location_id,
-                   event_type, CASE WHEN quantity > 0 THEN quantity ELSE 0 END,
+                   %(event_type)s, CASE WHEN quantity > 0 THEN quantity ELSE 0 END,
                    CASE WHEN quantity < 0 THEN -quantity ELSE 0 END, 1
               FROM stock_ledger_delta WHERE quantity <> 0
              UNION ALL
             SELECT date_trunc(%(period)s, effective_date)::date, product_id, location_id,
-                   event_type, CASE WHEN quantity > 0 THEN -quantity ELSE 0 END,
+                   %(event_type)s, CASE WHEN quantity > 0 THEN -quantity ELSE 0 END,
                    CASE WHEN quantity < 0 THEN quantity ELSE 0 END, -1
               FROM stock_ledger_entry WHERE quantity <> 0
         ) AS figures
@@ -55,7 +57,8 @@ def get_period_differences(env, period):
         HAVING SUM(ins) <> 0 OR SUM(outs) <> 0 OR SUM(entries) <> 0
         """,
         columns=columns,
-        table=SQL.identifier(env[f"stock.ledger.{period}"]._table),
-        period=period,
+        event_type=event_type,
+        table=SQL.identifier(env[f"stock.ledger.{name}"]._table),
+        period=name.partition(".")[0],
     )
     return env.execute_query(query)

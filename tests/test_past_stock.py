@@ -32,10 +32,17 @@ class TestPastStock(LedgerCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.parameters = cls.env["ir.config_parameter"]
-        cls.dozen = cls.env.ref("uom.product_uom_dozen")
-        # In dozens, with halves: such conversions are exact, as Odoo's sums then are too.
+        # Of two units, because half of that is exact: Odoo adds up what moves say, and rounds,
+        # where a line of two units is 0.17 dozens of a move.
+        cls.pair = cls.env["uom.uom"].create(
+            {
+                "name": "Pair",
+                "relative_factor": 2,
+                "relative_uom_id": cls.env.ref("uom.product_uom_unit").id,
+            }
+        )
         cls.products = cls.product | cls._create_product("Archived")
-        cls.products |= cls._create_product("In dozens", uom_id=cls.dozen.id)
+        cls.products |= cls._create_product("In pairs", uom_id=cls.pair.id)
         cls.other_company = cls.env["res.company"].create({"name": "Other Past Company"})
         cls.other_user = new_test_user(
             cls.env,
@@ -66,7 +73,7 @@ class TestPastStock(LedgerCase):
             move.filtered("is_inventory").date = date
             return
         source, destination = self.places[kind]
-        unit = self.dozen if quantity % 2 else product.uom_id
+        unit = self.pair if quantity % 2 else product.uom_id
         picking = self._create_picking(
             kind if kind in ("in", "out") else "int",
             {product: quantity},

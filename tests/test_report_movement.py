@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from odoo.exceptions import AccessError
 from odoo.tests import new_test_user
+from odoo.tools import SQL
 
 from .common import LedgerCase
 
@@ -204,7 +205,10 @@ class TestReportMovement(LedgerCase):
         """Return whether months are read: only if they are wrong does it show."""
         groups = self.report._read_group([self.mine, *domain], groupby, aggregates)
         with closing(self.env.cr.savepoint()):
-            self.env.cr.execute("UPDATE stock_ledger_month SET in_quantity = in_quantity + 1")
+            for table in ("stock_ledger_month", "stock_ledger_month_total"):
+                self.env.cr.execute(
+                    SQL("UPDATE %s SET in_quantity = in_quantity + 1", SQL.identifier(table))
+                )
             wrong = self.report._read_group([self.mine, *domain], groupby, aggregates)
         return groups != wrong
 

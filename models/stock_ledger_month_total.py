@@ -1,0 +1,19 @@
+from odoo import api, models
+from odoo.tools import SQL
+
+
+class StockLedgerMonthTotal(models.Model):
+    """Movements by month, of all event types: a fraction of the months by event type."""
+
+    _name = "stock.ledger.month.total"
+    _inherit = ["stock.ledger.period"]
+    _description = "Stock Ledger Month, All Event Types"
+    _log_access = False
+    _period = "month"
+
+    # Serves all products of some months, and one product month by month.
+    _key_uniq = models.UniqueIndex("(date, product_id, location_id)")
+
+    @api.model
+    def _query_dimensions(self):
+        return SQL("product_id, location_id")
