@@ -192,11 +192,6 @@ class StockLedgerReportMovement(models.Model):
         by_type = "event_type" in monthly.columns
         return self.env["stock.ledger.month" if by_type else "stock.ledger.month.total"]
 
-    def _query_memory(self):
-        # Until the transaction ends. By default, PostgreSQL sorts tens of thousands of groups
-        # on disk rather than to hash them in memory, which takes half as long again.
-        return SQL("SELECT set_config('work_mem', '64MB', TRUE)")
-
     # --- grouping: by months where that comes to the same ---
 
     @api.model
@@ -237,7 +232,6 @@ class StockLedgerReportMovement(models.Model):
         # The rule's column, and that of the unit.
         names |= {"company_id"} | ({"product_id"} if "product_uom_id" in names else set())
         columns = tuple(name for name in COLUMNS if name in names)
-        self.env.execute_query(self._query_memory())
         return self.with_context(stock_event_ledger_monthly=Monthly(columns))
 
     @api.model
