@@ -194,6 +194,7 @@ class StockLedgerClosing(models.Model):
             """
             INSERT INTO stock_ledger_closing (%(key)s, date, next_date, quantity)
             SELECT %(key)s, date, next_date, quantity FROM closing_new WHERE id IS NULL
+             ORDER BY date, product_id, location_id
             """,
             key=KEY,
         )

@@ -59,6 +59,9 @@ class StockLedgerPeriod(models.AbstractModel):
     def _query_periods(self, source):
         """Return the query of a source's figures by period, in this rollup's columns.
 
+        In the order of the index, which is filled faster so, and in which reports find what
+        belongs together on the same pages.
+
         :param SQL source: a table with the columns of ``stock.ledger.delta``
         """
         return SQL(
@@ -69,6 +72,7 @@ class StockLedgerPeriod(models.AbstractModel):
               FROM %(source)s
              WHERE quantity <> 0
              GROUP BY 1, %(dimensions)s
+             ORDER BY 1, %(dimensions)s
             """,
             period=self._period,
             dimensions=self._query_dimensions(),
