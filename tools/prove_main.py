@@ -76,9 +76,10 @@ class Proof:
         )
         reported = without_zeros(((row[0].id, row[1].id or None), *row[2:]) for row in rows)
         quants = self.query(
-            """SELECT product_id, warehouse_id, SUM(quantity), SUM(reserved_quantity),
+            """SELECT product_id, location.warehouse_id, SUM(quantity), SUM(reserved_quantity),
                       SUM(quantity - reserved_quantity)
-                 FROM stock_quant JOIN stock_location location ON location.id = location_id
+                 FROM stock_quant quant
+                 JOIN stock_location location ON location.id = quant.location_id
                 WHERE location.usage IN ('internal', 'transit')
                 GROUP BY 1, 2"""
         )
@@ -119,7 +120,7 @@ class Proof:
                 [], [f"date:{period}", "product_id", "location_id", "event_type"], measures
             )
             ledger = self.query(
-                """SELECT date_trunc(%s, effective_date)::date, product_id, location_id,
+                """SELECT date_trunc(%s, effective_date)::date, product_id, entry.location_id,
                           event_type, SUM(GREATEST(quantity, 0)), SUM(GREATEST(-quantity, 0)),
                           SUM(quantity), COUNT(*)
                      FROM stock_ledger_entry entry
@@ -136,12 +137,14 @@ class Proof:
 
     def get_moments(self):
         """Return moments all over the ledger's time, borders of months among them."""
-        [[first, last]] = self.query(
-            "SELECT MIN(effective_date), MAX(effective_date) FROM stock_ledger_entry"
+        [[first, middle, last]] = self.query(
+            """SELECT MIN(effective_date),
+                      percentile_disc(0.5) WITHIN GROUP (ORDER BY effective_date),
+                      MAX(effective_date)
+                 FROM stock_ledger_entry"""
         )
         if not first:
             return []
-        middle = (first + (last - first) / 2).replace(microsecond=0)
         border = datetime.datetime(middle.year, middle.month, 1)
         second = datetime.timedelta(seconds=1)
         return [first, middle, border - second, border, last]
@@ -154,7 +157,7 @@ class Proof:
             )
             rows = report._read_group([], ["product_id", "location_id", "lot_id"], ["quantity:sum"])
             ledger = self.query(
-                """SELECT product_id, location_id, lot_id, SUM(quantity)
+                """SELECT product_id, entry.location_id, lot_id, SUM(quantity)
                      FROM stock_ledger_entry entry
                      JOIN stock_location location ON location.id = entry.location_id
                     WHERE effective_date <= %s AND location.usage IN ('internal', 'transit')
@@ -194,8 +197,8 @@ class Proof:
                 stock_ledger_from=f"{start:%Y-%m-%d %H:%M:%S}",
                 stock_ledger_to=f"{moments[-1]:%Y-%m-%d %H:%M:%S}",
             )
-            for row in card.search([("entry_id", "!=", False)]):
-                reported[row.entry_id.id] = (round(row.balance_quantity, DIGITS),)
+            for row in card.search([("id", ">", 0)]):
+                reported[row.id] = (round(row.balance_quantity, DIGITS),)
             balance = 0
             for entry_id, quantity, date in self.query(
                 """SELECT entry.id, quantity, effective_date FROM stock_ledger_entry entry
