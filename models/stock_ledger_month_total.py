@@ -1,5 +1,6 @@
-from odoo import api, models
-from odoo.tools import SQL
+from odoo import models
+
+from ..fields import HistoricalMany2one
 
 
 class StockLedgerMonthTotal(models.Model):
@@ -11,9 +12,7 @@ class StockLedgerMonthTotal(models.Model):
     _log_access = False
     _period = "month"
 
+    product_id = HistoricalMany2one("product.product", required=True, readonly=True)
+
     # Serves all products of some months, and one product month by month.
     _key_uniq = models.UniqueIndex("(date, product_id, location_id)")
-
-    @api.model
-    def _query_dimensions(self):
-        return SQL("product_id, location_id")

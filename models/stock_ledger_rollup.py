@@ -27,6 +27,7 @@ class StockLedgerRollup(models.AbstractModel):
             self.env["stock.ledger.day"],
             self.env["stock.ledger.month"],
             self.env["stock.ledger.month.total"],
+            self.env["stock.ledger.month.location"],
             self.env["stock.ledger.closing"],
         ]
 

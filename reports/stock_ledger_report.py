@@ -57,6 +57,34 @@ class StockLedgerReport(models.AbstractModel):
         return result
 
     @api.model
+    def _web_read_group_groupby_formatter(self, groupby_spec, values):
+        """Name the records that groups are of all at once."""
+        field = self._fields.get(groupby_spec)
+        if not field or field.type != "many2one":
+            return super()._web_read_group_groupby_formatter(groupby_spec, values)
+        ids = {value.id for value in values if value}
+        names = self._get_names(field.comodel_name, ids)
+
+        def format_named(value):
+            label = value and (value.id, names[value.id])
+            return label or False, [(groupby_spec, "=", value.id)]
+
+        if ids <= names.keys():
+            return format_named
+        # Some were deleted since.
+        return super()._web_read_group_groupby_formatter(groupby_spec, values)
+
+    @api.model
+    def _get_names(self, model_name, ids):
+        """Return the display names of records by id, those of deleted ones left out."""
+        # sudo: as Odoo's own grouping, which names what the user's rows are of.
+        records = self.env[model_name].sudo().browse(ids)
+        if model_name == "product.product":
+            return records._get_display_names()
+        records = records.exists()
+        return dict(zip(records._ids, records.mapped("display_name"), strict=True))
+
+    @api.model
     def _prepare_entries_action(self, domain):
         """Return the window action of the ledger entries behind a figure.
 

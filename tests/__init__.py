@@ -32,6 +32,7 @@ from . import (
     test_report_ageing,
     test_report_at_date,
     test_report_movement,
+    test_report_names,
     test_report_stock,
     test_reservation_badge,
     test_reservation_paths,
