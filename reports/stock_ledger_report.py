@@ -19,6 +19,13 @@ class StockLedgerReport(models.AbstractModel):
         return super()._search(domain, *args, **kwargs)
 
     @api.model
+    def search_fetch(self, domain, field_names=None, **kwargs):
+        # With what record rules look at: to fetch it afterwards makes the report again.
+        if field_names is not None:
+            field_names = [*field_names, "company_id"]
+        return super().search_fetch(domain, field_names, **kwargs)
+
+    @api.model
     def _query_planner_settings(self):
         """Return the query that has PostgreSQL run reports as they are, in memory.
 
@@ -36,25 +43,21 @@ class StockLedgerReport(models.AbstractModel):
         for each of which Odoo's own method parses and joins domains. It also folds and
         expands groups, which reports do not.
         """
-        formatters = [
-            self._web_read_group_groupby_formatter(spec, [group[number] for group in groups])
-            for number, spec in enumerate(groupby)
-        ]
-        known = [{} for _spec in groupby]
-        result = []
-        for group in groups:
-            vals = {"__extra_domain": []}
-            for spec, formatter, seen, value in zip(
-                groupby, formatters, known, group, strict=False
-            ):
-                key = getattr(value, "_ids", value)
-                if key not in seen:
-                    seen[key] = formatter(value)
-                vals[spec], domain = seen[key]
-                vals["__extra_domain"] += domain
-            vals.update(zip(aggregates, group[len(groupby) :], strict=True))
-            result.append(vals)
-        return result
+        columns = list(zip(*groups, strict=True))
+        labels, domains = [], [[] for _group in groups]
+        for spec, values in zip(groupby, columns, strict=False):
+            formatter = self._web_read_group_groupby_formatter(spec, values)
+            # Records are slow keys.
+            keys = [getattr(value, "_ids", value) for value in values]
+            distinct = dict(zip(keys, values, strict=True))
+            formatted = {key: formatter(value) for key, value in distinct.items()}
+            labels.append([formatted[key][0] for key in keys])
+            domains = [
+                domain + formatted[key][1] for domain, key in zip(domains, keys, strict=True)
+            ]
+        names = (*groupby, *aggregates, "__extra_domain")
+        rows = zip(*labels, *columns[len(groupby) :], domains, strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     @api.model
     def _web_read_group_groupby_formatter(self, groupby_spec, values):

@@ -131,7 +131,8 @@ class StockLedgerReportMovement(models.Model):
         return SQL(
             """
             SELECT %(columns)s, SUM(in_quantity) AS in_quantity,
-                   SUM(out_quantity) AS out_quantity, SUM(net_quantity) AS net_quantity,
+                   SUM(out_quantity) AS out_quantity,
+                   SUM(in_quantity) - SUM(out_quantity) AS net_quantity,
                    SUM(entry_count) AS entry_count
               FROM (%(rows)s) AS movement
              GROUP BY %(columns)s
