@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from .stock_event_outbox import DEFAULT_KEEP_DAYS
+from .stock_ledger_reconciliation import DEFAULT_KEEP_DAYS as DEFAULT_KEEP_RUN_DAYS
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
 
@@ -18,6 +19,40 @@ class ResConfigSettings(models.TransientModel):
         string="Keep Confirmed Events",
         default=DEFAULT_KEEP_DAYS,
         config_parameter="stock_event_ledger.event_keep_days",
+    )
+
+    stock_reconciliation_user_id = fields.Many2one(
+        "res.users",
+        string="Responsible for Drifts",
+        config_parameter="stock_event_ledger.reconciliation_user_id",
+    )
+    stock_reconciliation_keep_days = fields.Integer(
+        string="Keep Reconciliations",
+        default=DEFAULT_KEEP_RUN_DAYS,
+        config_parameter="stock_event_ledger.reconciliation_keep_days",
+    )
+    stock_drift_policy_on_hand = fields.Selection(
+        [("ledger", "The ledger follows the quants"), ("quants", "The quants follow the ledger")],
+        string="On Hand Drifts",
+        config_parameter="stock_event_ledger.drift_policy_on_hand",
+    )
+    stock_drift_policy_reserved = fields.Selection(
+        [
+            ("lines", "Reservations follow the move lines"),
+            ("ledger", "The ledger follows the quants"),
+        ],
+        string="Reserved Drifts",
+        config_parameter="stock_event_ledger.drift_policy_reserved",
+    )
+    stock_drift_policy_reservation = fields.Selection(
+        [("lines", "Reservations follow the move lines")],
+        string="Reservation Drifts",
+        config_parameter="stock_event_ledger.drift_policy_reservation",
+    )
+    stock_drift_policy_rollup = fields.Selection(
+        [("rollup", "Rollups are made again from the ledger")],
+        string="Rollup Drifts",
+        config_parameter="stock_event_ledger.drift_policy_rollup",
     )
 
     @api.constrains("stock_lock_timeout_seconds")
@@ -40,3 +75,9 @@ class ResConfigSettings(models.TransientModel):
         for settings in self:
             if settings.stock_event_keep_days < 1:
                 raise ValidationError(self.env._("Confirmed events are kept for one day at least."))
+
+    @api.constrains("stock_reconciliation_keep_days")
+    def _check_stock_reconciliation_keep_days(self):
+        for settings in self:
+            if settings.stock_reconciliation_keep_days < 1:
+                raise ValidationError(self.env._("Reconciliations are kept for one day at least."))

@@ -1,1 +1,7 @@
-from . import base_partner_merge, stock_event_replay, stock_quant_relocate
+from . import (
+    base_partner_merge,
+    stock_event_replay,
+    stock_ledger_correction,
+    stock_ledger_reconcile,
+    stock_quant_relocate,
+)
