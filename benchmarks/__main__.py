@@ -5,11 +5,12 @@ import importlib
 import signal
 import sys
 
+from .histories import MOVEMENTS
 from .report import get_environment, get_unsafe, make_report, say, write_results
 from .server import serving
 from .suite import Run
 
-SUITES = ("contention", "events")
+SUITES = ("contention", "events", "reports")
 
 
 def parse_arguments(argv=None):
@@ -17,9 +18,9 @@ def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(
         prog="tools/bench",
         description="Puts the same load on plain Odoo and on Odoo with the addon, compares "
-        "them, measures the events of the addon, and keeps the results of a full run in "
-        "benchmarks/results. Ends with status 1 when anything is oversold, fails or is replayed "
-        "with the addon, or when an event does not arrive.",
+        "them, measures the events and the reports of the addon, and keeps the results of a full "
+        "run in benchmarks/results. Ends with status 1 when anything is oversold, fails or is "
+        "replayed with the addon, or when an event does not arrive.",
     )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
     parser.add_argument("--cases", type=names, help="only these, as in race,confirm")
@@ -27,10 +28,22 @@ def parse_arguments(argv=None):
         "--processes", type=numbers, help="so many in each case, as in 4,8 (default: the case's)"
     )
     parser.add_argument("--rounds", type=int, default=1, help="medians of so many rounds")
-    parser.add_argument("--scale", type=float, default=1, help="0.1: a tenth of the transfers")
-    parser.add_argument("--keep", action="store_true", help="keep the databases")
     parser.add_argument(
-        "--name", default="bench", help="of the databases: NAME_plain, NAME_addon (default: bench)"
+        "--scale", type=float, default=1, help="0.1: a tenth of the transfers or movements"
+    )
+    parser.add_argument(
+        "--movements",
+        type=numbers,
+        default=MOVEMENTS,
+        help="of the reports' histories, as in 100000,1000000 (default: to ten millions)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the databases; kept histories are used again"
+    )
+    parser.add_argument(
+        "--name",
+        default="bench",
+        help="of the databases: NAME_plain, NAME_addon, NAME_1000000 ... (default: bench)",
     )
     options = parser.parse_args(argv)
     options.suites = options.suites or list(SUITES)

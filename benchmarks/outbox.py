@@ -1,34 +1,22 @@
 """The database whose events are measured."""
 
 import contextlib
-import json
-import subprocess
 import time
 
-import psycopg2
-
+from .database import Database
 from .report import say
 from .server import TOOLS, get_free_port, running, wait_until_answers
 
-RESULT = "benchmark result: "
-SCRIPT = """
-import json
-from odoo.addons.stock_event_ledger.benchmarks import producer
-result = producer.{function}(env, **json.loads({arguments!r}))
-print({mark!r} + json.dumps(result), flush=True)
-"""
 STALLED_SECONDS = 120
 
 
-class Outbox:
+class Outbox(Database):
     """A database with the addon, one channel and some products; no process of its own."""
 
     def __init__(self, database, broker, folder):
-        self.database = database
+        super().__init__(database)
         self.broker = broker
         self.folder = folder
-        self._connection = psycopg2.connect(dbname=database)
-        self._connection.autocommit = True
 
     def prepare(self, products):
         """Have the channel publish to the broker, and make products."""
@@ -38,29 +26,9 @@ class Outbox:
         self.port = made["port"]
         self.odoo_version = made["odoo_version"]
 
-    def close(self):
-        """End the connection to the database."""
-        self._connection.close()
-
-    def query(self, query, *params):
-        """Return the rows of a query."""
-        with self._connection.cursor() as cr:
-            cr.execute(query, params)
-            return cr.fetchall() if cr.description else []
-
     def call(self, function, **arguments):
         """Run a function of ``producer`` in an Odoo process; return its result."""
-        script = SCRIPT.format(function=function, arguments=json.dumps(arguments), mark=RESULT)
-        process = subprocess.run(
-            [TOOLS / "odoo", "shell", "-d", self.database, "--no-http", "--log-level=warn"],
-            input=script,
-            capture_output=True,
-            text=True,
-        )
-        for line in process.stdout.splitlines():
-            if line.startswith(RESULT):
-                return json.loads(line.removeprefix(RESULT))
-        raise SystemExit(f"{function} failed:\n{process.stderr[-4000:]}")
+        return super().call("producer", function, **arguments)
 
     def fill(self, products, events):
         """Make a backlog of events, of so many products in turn, and nothing else."""

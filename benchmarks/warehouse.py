@@ -92,7 +92,7 @@ class Warehouse:
             client = self.site.clients[index % len(self.site.clients)]
             return client.call(model, method, chunks[index], **kwargs)
 
-        with ThreadPoolExecutor(THREADS) as executor:
+        with ThreadPoolExecutor(min(THREADS, len(self.site.clients))) as executor:
             results = list(executor.map(call, range(len(chunks))))
         return [record_id for ids in results if isinstance(ids, list) for record_id in ids]
 

@@ -1,1 +1,1 @@
-from . import metrics, schemas
+from . import metrics, schemas, stock_card

@@ -33,15 +33,20 @@ def _is_listening(port):
 
 
 class PostgreSQL:
-    """A server with its settings as they are by default: what is committed is on the disk.
+    """A server with its settings as they are by default, where it is durable.
 
     Reached through a socket in its folder, as the user ``odoo``.
     """
 
     port = 5432
 
-    def __init__(self, folder):
+    def __init__(self, folder, is_durable=True):
+        """
+        :param pathlib.Path folder: to be made
+        :param bool is_durable: whether it waits for the disk, and survives the machine
+        """
         self.folder = folder
+        self._sync = "on" if is_durable else "off"
         [*_older, newest] = sorted(pathlib.Path("/usr/lib/postgresql").iterdir())
         self._bin = newest / "bin"
         self._environment = {
@@ -52,23 +57,31 @@ class PostgreSQL:
         self.folder.mkdir(mode=0o700)
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
-        data = self.folder / "data"
-        self._run("initdb", "-D", data, "-U", USER, "-A", "trust", "--locale=C.UTF-8", "-E", "UTF8")
+        self._make_data(self.folder / "data")
         self.start()
         return self
 
     def __exit__(self, *exc_info):
         with contextlib.suppress(subprocess.CalledProcessError):
-            self._control("stop", "-m", "immediate")
+            self.stop()
+
+    def _make_data(self, data):
+        encoding = ("--locale=C.UTF-8", "-E", "UTF8")
+        self._run("initdb", "--no-sync", "-D", data, "-U", USER, "-A", "trust", *encoding)
 
     def start(self):
         """Start it, and wait until it accepts connections."""
         options = f"-p {self.port} -k {self.folder} -c listen_addresses= -c max_connections=100"
+        options += f" -c fsync={self._sync}"
         self._control("start", "-t", "120", "-l", self.folder / "log", "-o", options)
+
+    def stop(self, mode="immediate"):
+        """End it: as a crash would, or in order with the mode ``fast``."""
+        self._control("stop", "-m", mode)
 
     def restart_at_once(self):
         """End it as a crash would, and start it again."""
-        self._control("stop", "-m", "immediate")
+        self.stop()
         self.start()
 
     def restore(self, source, name):
@@ -106,6 +119,22 @@ class PostgreSQL:
                 stderr=log,
                 check=True,
             )
+
+
+class Replica(PostgreSQL):
+    """A streaming replica.
+
+    :param PostgreSQL primary: the server that it follows
+    """
+
+    def __init__(self, folder, primary):
+        super().__init__(folder, is_durable=False)
+        self._primary = primary
+
+    def _make_data(self, data):
+        source = ("-h", self._primary.folder, "-p", self._primary.port, "-U", USER)
+        options = ("--write-recovery-conf", "--no-sync", "-c", "fast")
+        self._run("pg_basebackup", *source, "-D", data, *options)
 
 
 class Brokers:

@@ -27,11 +27,11 @@ class StockHistoricalMixin(models.AbstractModel):
         field = self._fields.get(groupby_spec)
         if not isinstance(field, HistoricalMany2one):
             return formatter
-        ids = [value.id for value in values if value]
-        existing = self.env[field.comodel_name].browse(ids).exists()
+        ids = {value.id for value in values if value}
+        existing = set(self.env[field.comodel_name].browse(ids).exists().ids)
 
         def format_deleted(value):
-            if not value or value in existing:
+            if not value or value.id in existing:
                 return formatter(value)
             label = self.env._("Deleted (%(id)s)", id=value.id)
             return (value.id, label), [(groupby_spec, "=", value.id)]

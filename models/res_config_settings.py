@@ -3,6 +3,7 @@ from odoo.exceptions import ValidationError
 
 from .stock_event_outbox import DEFAULT_KEEP_DAYS
 from .stock_ledger_reconciliation import DEFAULT_KEEP_DAYS as DEFAULT_KEEP_RUN_DAYS
+from .stock_ledger_stockout import DEFAULT_DEMAND_MONTHS
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
 
@@ -19,6 +20,14 @@ class ResConfigSettings(models.TransientModel):
         string="Keep Confirmed Events",
         default=DEFAULT_KEEP_DAYS,
         config_parameter="stock_event_ledger.event_keep_days",
+    )
+    stock_past_from_ledger = fields.Boolean(
+        string="Past Stock from the Ledger", config_parameter="stock_event_ledger.past_stock"
+    )
+    stock_demand_months = fields.Integer(
+        string="Period of Demand",
+        default=DEFAULT_DEMAND_MONTHS,
+        config_parameter="stock_event_ledger.demand_months",
     )
 
     stock_reconciliation_user_id = fields.Many2one(
@@ -81,3 +90,9 @@ class ResConfigSettings(models.TransientModel):
         for settings in self:
             if settings.stock_reconciliation_keep_days < 1:
                 raise ValidationError(self.env._("Reconciliations are kept for one day at least."))
+
+    @api.constrains("stock_demand_months")
+    def _check_stock_demand_months(self):
+        for settings in self:
+            if settings.stock_demand_months < 1:
+                raise ValidationError(self.env._("Demand is that of one month at least."))

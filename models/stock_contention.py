@@ -147,6 +147,7 @@ class StockContention(models.Model):
 
         return format_hour
 
+    @api.readonly
     def action_open_reference(self):
         """Open what the stock was wanted for, if it is known and still there.
 

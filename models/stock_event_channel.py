@@ -251,10 +251,12 @@ class StockEventChannel(models.Model):
         self.check_access("write")
         self._adopt_database()
 
+    @api.readonly
     def action_open_outbox(self):
         """Open what the broker has not confirmed."""
         return self._prepare_events_action([("state", "!=", "confirmed")])
 
+    @api.readonly
     def action_open_blocked(self):
         """Open what could not be delivered."""
         return self._prepare_events_action([("state", "=", "blocked")])
@@ -266,6 +268,7 @@ class StockEventChannel(models.Model):
         domain = [("channel_id", "in", self.ids), *domain]
         return {**action, "domain": domain, "context": {}}
 
+    @api.readonly
     def action_replay(self):
         """Open the wizard that sends events again."""
         self.ensure_one()

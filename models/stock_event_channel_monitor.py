@@ -4,7 +4,7 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.tools import SQL, html_escape
 from odoo.tools.misc import format_duration
 
-from ..relay.leader import LEADER_LOCK, LOCK_CLASS, has_worker
+from ..relay.leader import has_worker
 
 RATE_SECONDS = 60
 # An error that lasts so long is no passing one.
@@ -117,27 +117,13 @@ class StockEventChannel(models.Model):
             channel.rate = counts.get(channel.id, 0) / RATE_SECONDS
 
     def _compute_worker(self):
-        rows = self.env.execute_query(self._query_worker())
-        workers = self.env["stock.event.worker"].search([("is_leader", "=", True)])
-        heartbeats = workers.mapped("heartbeat_date")
-        for channel in self:
-            channel.worker = rows[0][0] if rows else False
-            channel.worker_heartbeat_date = max(heartbeats) if heartbeats else False
-
-    @api.model
-    def _query_worker(self):
-        """Return the query of host and process of the session with the leader's lock."""
-        return SQL(
-            """SELECT split_part(a.application_name, ' ', 2)
-                 FROM pg_locks l
-                 JOIN pg_database d ON d.oid = l.database
-                 JOIN pg_stat_activity a ON a.pid = l.pid
-                WHERE l.locktype = 'advisory' AND l.granted
-                  AND d.datname = current_database()
-                  AND l.classid = %s AND l.objid = %s""",
-            LOCK_CLASS,
-            LEADER_LOCK,
+        # From what the worker has written, and not from its lock: Odoo may read pages on a
+        # replica of the database, which knows the primary's rows, but not its locks.
+        leader = self.env["stock.event.worker"].search(
+            [("is_leader", "=", True)], order="heartbeat_date DESC", limit=1
         )
+        self.worker = not leader.is_gone and leader.name
+        self.worker_heartbeat_date = leader.heartbeat_date
 
     # --- alerts
 

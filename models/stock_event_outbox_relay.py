@@ -379,7 +379,8 @@ class StockEventOutbox(models.Model):
             "user_id": row["user_id"],
             "correlation_id": None,
             "causation_id": None,
-            "corrects_event_id": corrects
+            # Without a date it is archived, or there is none.
+            "corrects_event_id": row["corrected_date"]
             and event_uuid(row["corrected_date"], database_uuid, corrects),
             "replay": row["is_replay"],
         }

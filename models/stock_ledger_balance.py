@@ -57,3 +57,30 @@ class StockLedgerBalance(models.Model):
             source,
         )
         return [("balance", query)]
+
+    @api.model
+    def _forget(self, since):
+        # Archives leave what there is, but not when it last moved.
+        self.env.cr.execute(
+            SQL(
+                """DELETE FROM stock_ledger_balance
+                    WHERE last_movement_date IS NULL OR last_movement_date >= %s""",
+                since,
+            )
+        )
+        self.env.cr.execute(
+            SQL("UPDATE stock_ledger_balance SET quantity = 0, reserved_quantity = 0")
+        )
+
+    @api.model
+    def _query_remaining(self, since):
+        return SQL(
+            """
+            (SELECT product_id, location_id, lot_id, package_id, owner_id, company_id,
+                    event_type, quantity, reserved_quantity,
+                    CASE WHEN event_type <> 'OPENING' OR effective_date >= %s
+                         THEN effective_date END AS effective_date
+               FROM stock_ledger_entry) entry
+            """,
+            since,
+        )

@@ -8,6 +8,10 @@ from odoo.tools import SQL
 from ..fields import HistoricalMany2one
 
 KEY = SQL("product_id, location_id, lot_id, package_id, owner_id, company_id")
+ALL_KEYS = SQL("TRUE")
+# The days of a month on which a period begins. More of them make stock at a date quicker, for
+# fewer entries lie between it and the nearest closing balances, and these more.
+PERIOD_DAYS = (1, 8, 16, 24)
 
 
 def _same_key(left, right):
@@ -28,10 +32,11 @@ def _same_key(left, right):
 
 
 class StockLedgerClosing(models.Model):
-    """What each stock key had on hand at the end of a month in which it moved.
+    """What each stock key had on hand at the end of a period in which it moved.
 
-    It holds until the end of the last month before the next one. A movement that is
-    backdated changes the closings of its month and of all later ones.
+    Periods are quarters of months. A closing holds until the end of the last period
+    before the next one in which the key moved. A movement that is backdated changes the
+    closings of its period and of all later ones.
     """
 
     _name = "stock.ledger.closing"
@@ -45,16 +50,16 @@ class StockLedgerClosing(models.Model):
     package_id = HistoricalMany2one("stock.package", readonly=True)
     owner_id = HistoricalMany2one("res.partner", readonly=True)
     company_id = HistoricalMany2one("res.company", readonly=True)
-    month = fields.Date(required=True, readonly=True, help="First day of the month, in UTC")
-    next_month = fields.Date(readonly=True, help="The next one in which the stock key moved")
+    date = fields.Date(required=True, readonly=True, help="First day of the period, in UTC")
+    next_date = fields.Date(readonly=True, help="First day of the next period in which it moved")
     quantity = fields.Float(digits="Product Unit", required=True, readonly=True)
 
     _key_uniq = models.UniqueIndex(
         "(product_id, location_id, (COALESCE(lot_id, 0)), (COALESCE(package_id, 0)), "
-        "(COALESCE(owner_id, 0)), (COALESCE(company_id, 0)), month)"
+        "(COALESCE(owner_id, 0)), (COALESCE(company_id, 0)), date)"
     )
-    # Serves all that was there at the beginning of a month, however long ago.
-    _valid_idx = models.Index("USING gist (daterange(month, next_month, '(]'))")
+    # Serves all that was there at the beginning of a period, however long ago.
+    _valid_idx = models.Index("USING gist (daterange(date, next_date, '(]'))")
 
     @api.model
     def _query_fold(self, source):
@@ -71,25 +76,34 @@ class StockLedgerClosing(models.Model):
 
     @api.model
     def _query_net(self, source):
-        """Changes by key and month."""
+        """Changes by key and period."""
         return SQL(
             """
-            SELECT %s, date_trunc('month', effective_date)::date AS month,
-                   SUM(quantity) AS amount
-              FROM %s
+            SELECT %(key)s, %(date)s AS date, SUM(quantity) AS amount
+              FROM %(source)s
              WHERE quantity <> 0
              GROUP BY 1, 2, 3, 4, 5, 6, 7
             """,
-            KEY,
-            source,
+            key=KEY,
+            date=self._query_date(),
+            source=source,
+        )
+
+    @api.model
+    def _query_date(self):
+        """Return the first day of the period of an ``effective_date``."""
+        return SQL(
+            """date_trunc('month', effective_date)::date - 1 + (%(days)s)[
+                   width_bucket(EXTRACT(day FROM effective_date)::integer, %(days)s)]""",
+            days=list(PERIOD_DAYS),
         )
 
     @api.model
     def _query_keys(self):
-        """The keys that change, and the first month in which they do."""
+        """The keys that change, and the first period in which they do."""
         return SQL(
             """
-            SELECT %s, MIN(month) AS month, COUNT(*) AS month_count, SUM(amount) AS amount
+            SELECT %s, MIN(date) AS date, COUNT(*) AS date_count, SUM(amount) AS amount
               FROM closing_net GROUP BY 1, 2, 3, 4, 5, 6
             """,
             KEY,
@@ -103,8 +117,8 @@ class StockLedgerClosing(models.Model):
             UPDATE stock_ledger_closing closing
                SET quantity = closing.quantity + key.amount
               FROM closing_key key
-             WHERE %s AND closing.month = key.month
-               AND closing.next_month IS NULL AND key.month_count = 1
+             WHERE %s AND closing.date = key.date
+               AND closing.next_date IS NULL AND key.date_count = 1
          RETURNING closing.*
             """,
             _same_key("closing", "key"),
@@ -124,7 +138,7 @@ class StockLedgerClosing(models.Model):
     @api.model
     def _query_known(self):
         """The closings that the changes fall on, those after them, and the one before."""
-        columns = SQL("id, month, quantity")
+        columns = SQL("id, date, quantity")
         same_key = _same_key("closing", "key")
         return SQL(
             """
@@ -133,11 +147,11 @@ class StockLedgerClosing(models.Model):
               FROM closing_key key
              CROSS JOIN LATERAL (
                  (SELECT %(columns)s FROM stock_ledger_closing closing
-                   WHERE %(same_key)s AND month < key.month
-                   ORDER BY month DESC LIMIT 1)
+                   WHERE %(same_key)s AND date < key.date
+                   ORDER BY date DESC LIMIT 1)
                   UNION ALL
                  (SELECT %(columns)s FROM stock_ledger_closing closing
-                   WHERE %(same_key)s AND month >= key.month)
+                   WHERE %(same_key)s AND date >= key.date)
              ) AS known
              WHERE NOT EXISTS (SELECT FROM closing_latest latest WHERE %(same_as_latest)s)
             """,
@@ -151,17 +165,17 @@ class StockLedgerClosing(models.Model):
         """The closings as they are to be; those that there are have their id."""
         return SQL(
             """
-            SELECT %(key)s, month, id,
-                   SUM(amount) OVER by_month AS quantity, LEAD(month) OVER by_month AS next_month
-              FROM (SELECT %(key)s, month, MAX(id) AS id, SUM(amount) AS amount
-                      FROM (SELECT %(key)s, month, NULL::integer AS id, amount FROM closing_rest
+            SELECT %(key)s, date, id,
+                   SUM(amount) OVER by_date AS quantity, LEAD(date) OVER by_date AS next_date
+              FROM (SELECT %(key)s, date, MAX(id) AS id, SUM(amount) AS amount
+                      FROM (SELECT %(key)s, date, NULL::integer AS id, amount FROM closing_rest
                              UNION ALL
-                            SELECT %(key)s, month, id,
-                                   quantity - LAG(quantity, 1, 0.0) OVER by_month
+                            SELECT %(key)s, date, id,
+                                   quantity - LAG(quantity, 1, 0.0) OVER by_date
                               FROM closing_known
-                            WINDOW by_month AS (PARTITION BY %(key)s ORDER BY month)) AS amounts
-                     GROUP BY %(key)s, month) AS months
-            WINDOW by_month AS (PARTITION BY %(key)s ORDER BY month)
+                            WINDOW by_date AS (PARTITION BY %(key)s ORDER BY date)) AS amounts
+                     GROUP BY %(key)s, date) AS dates
+            WINDOW by_date AS (PARTITION BY %(key)s ORDER BY date)
             """,
             key=KEY,
         )
@@ -171,11 +185,11 @@ class StockLedgerClosing(models.Model):
         return SQL(
             """
             UPDATE stock_ledger_closing closing
-               SET quantity = new.quantity, next_month = new.next_month
+               SET quantity = new.quantity, next_date = new.next_date
               FROM closing_new new
              WHERE new.id = closing.id
                AND (new.quantity <> closing.quantity
-                    OR new.next_month IS DISTINCT FROM closing.next_month)
+                    OR new.next_date IS DISTINCT FROM closing.next_date)
             """
         )
 
@@ -183,8 +197,8 @@ class StockLedgerClosing(models.Model):
     def _query_insert(self):
         return SQL(
             """
-            INSERT INTO stock_ledger_closing (%(key)s, month, next_month, quantity)
-            SELECT %(key)s, month, next_month, quantity FROM closing_new WHERE id IS NULL
+            INSERT INTO stock_ledger_closing (%(key)s, date, next_date, quantity)
+            SELECT %(key)s, date, next_date, quantity FROM closing_new WHERE id IS NULL
             """,
             key=KEY,
         )
@@ -192,27 +206,31 @@ class StockLedgerClosing(models.Model):
     # --- stock at a date ---
 
     @api.model
-    def _query_stock_at(self, at):
+    def _query_stock_at(self, at, where=ALL_KEYS):
         """Return the query of what each stock key had on hand at a moment.
 
-        From the nearest beginning of a month, forwards or backwards. Its rows are to be
-        added up: a stock key may have several.
+        From the nearest beginning of a period, forwards or backwards. Its rows are to be
+        added up: a stock key may have several. The greatest id among them is the key's
+        alone: that of its closing, or else minus that of its first entry.
 
         :param datetime at: in UTC; what is effective at that very moment counts
-        :return: SQL with the columns of a stock key, and quantity
+        :param SQL where: which rows, by the columns of a stock key; it costs much less
+            here than afterwards
+        :return: SQL with the columns id, those of a stock key, and quantity
         """
         boundary = self._get_nearest_boundary(at)
         forwards = at >= boundary
         return SQL(
             """
-            SELECT %(key)s, quantity FROM stock_ledger_closing
-             WHERE daterange(month, next_month, '(]') @> %(boundary)s::date AND quantity <> 0
+            SELECT id, %(key)s, quantity FROM stock_ledger_closing
+             WHERE daterange(date, next_date, '(]') @> %(boundary)s::date AND quantity <> 0
+               AND %(where)s
              UNION ALL
-            SELECT %(key)s, quantity FROM stock_ledger_delta
-             WHERE effective_date < %(boundary)s AND quantity <> 0
+            SELECT -id, %(key)s, quantity FROM stock_ledger_delta
+             WHERE effective_date < %(boundary)s AND quantity <> 0 AND %(where)s
              UNION ALL
-            SELECT %(key)s, %(quantity)s FROM stock_ledger_entry
-             WHERE %(between)s AND quantity <> 0
+            SELECT -id, %(key)s, %(quantity)s FROM stock_ledger_entry
+             WHERE %(between)s AND quantity <> 0 AND %(where)s
             """,
             key=KEY,
             boundary=boundary,
@@ -220,11 +238,24 @@ class StockLedgerClosing(models.Model):
             between=SQL("effective_date >= %s AND effective_date <= %s", boundary, at)
             if forwards
             else SQL("effective_date > %s AND effective_date < %s", at, boundary),
+            where=where,
         )
 
     @api.model
     def _get_nearest_boundary(self, at):
-        """Return the beginning of a month that is nearest to a moment, in UTC."""
-        this_month = datetime.datetime(at.year, at.month, 1)
-        next_month = this_month + relativedelta(months=1)
-        return this_month if at - this_month < next_month - at else next_month
+        """Return the beginning of a period that is nearest to a moment, in UTC."""
+        month = datetime.datetime(at.year, at.month, 1)
+        boundaries = [month.replace(day=day) for day in PERIOD_DAYS]
+        boundaries.append(month + relativedelta(months=1))
+        return min(boundaries, key=lambda boundary: abs(boundary - at))
+
+    @api.model
+    def _is_stock_known_at(self, at):
+        """Tell whether the ledger covers a moment: not, if it was opened later.
+
+        :param datetime at: in UTC
+        """
+        first = self.env.execute_query(
+            SQL("SELECT event_type, effective_date FROM stock_ledger_entry ORDER BY id LIMIT 1")
+        )
+        return not first or first[0][0] != "OPENING" or first[0][1] <= at

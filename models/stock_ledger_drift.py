@@ -74,7 +74,7 @@ class StockLedgerDrift(models.Model):
             ("in", "In"),
             ("out", "Out"),
             ("entries", "Number of entries"),
-            ("chain", "Next month"),
+            ("chain", "Next period"),
             ("entry", "Events without a ledger entry"),
             ("sequence", "Events missing between numbers"),
         ],

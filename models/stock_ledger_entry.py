@@ -43,7 +43,8 @@ class StockLedgerEntry(models.Model):
     """One effective change of the stock of one stock key. Append-only.
 
     Entries are written by ``_flush_buffer`` (through ``stock.quant``) and by ``_append``,
-    by nothing else; a database trigger refuses every change of a written one.
+    by nothing else; a database trigger refuses every change of a written one. Only
+    ``stock.ledger.archive`` replaces those of old months, by OPENING entries.
     """
 
     _name = "stock.ledger.entry"
@@ -128,6 +129,7 @@ class StockLedgerEntry(models.Model):
     def init(self):
         """Make the triggers: refuse changes, and feed the rollup's queue.
 
+        What an archive holds may go, in the transaction that puts the archive on record.
         ENABLE ALWAYS keeps the first one awake under session_replication_role.
         """
         self.env.cr.execute(self._query_refusal_trigger())
@@ -140,6 +142,13 @@ class StockLedgerEntry(models.Model):
             CREATE OR REPLACE FUNCTION stock_ledger_entry_refuse_change()
             RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
+                IF TG_OP = 'DELETE' THEN
+                    IF EXISTS (SELECT FROM stock_ledger_archive
+                                WHERE state = 'writing' AND OLD.id <= last_entry_id
+                                  AND OLD.effective_date < month + interval '1 month') THEN
+                        RETURN OLD;
+                    END IF;
+                END IF;
                 RAISE EXCEPTION USING
                     MESSAGE = 'The stock ledger is append-only: '
                               || TG_OP || ' refused.',

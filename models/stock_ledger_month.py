@@ -12,3 +12,5 @@ class StockLedgerMonth(models.Model):
 
     # Serves all products of some months, and one product month by month.
     _key_uniq = models.UniqueIndex("(date, product_id, location_id, event_type)")
+    # Serves the demand of all products in the last months.
+    _demand_idx = models.Index("(date) WHERE event_type IN ('SALE', 'CONSUMPTION')")

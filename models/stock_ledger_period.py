@@ -49,6 +49,12 @@ class StockLedgerPeriod(models.AbstractModel):
         return [(self._period, query)]
 
     @api.model
+    def _forget(self, since):
+        self.env.cr.execute(
+            SQL("DELETE FROM %s WHERE date >= %s", SQL.identifier(self._table), since)
+        )
+
+    @api.model
     def _query_periods(self, source):
         """Return the query of a source's figures by period, in this rollup's columns.
 

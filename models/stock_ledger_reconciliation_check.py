@@ -1,3 +1,4 @@
+import datetime
 from collections import defaultdict
 from decimal import Decimal
 
@@ -62,6 +63,11 @@ class StockLedgerReconciliation(models.Model):
                 )
             )
         return SQL(" AND ").join(conditions)
+
+    @api.model
+    def _get_open_from(self):
+        """Return from when on the ledger tells dates and periods: what is before is archived."""
+        return self.env["stock.ledger.archive"]._get_open_from() or datetime.datetime.min
 
     # --- on hand and reserved: ledger, quants and balances
 
@@ -181,7 +187,12 @@ class StockLedgerReconciliation(models.Model):
     @api.model
     def _query_sides(self, condition):
         """Return the figures of the ledger, the quants and the balances, one after another."""
-        moved = SQL("FILTER (WHERE quantity <> 0 AND event_type <> 'INTERNAL')")
+        since = self._get_open_from()
+        moved = SQL(
+            """FILTER (WHERE quantity <> 0 AND event_type <> 'INTERNAL'
+                             AND effective_date >= %s)""",
+            since,
+        )
         return SQL(
             """
             SELECT %(key)s, COUNT(*) AS entries, SUM(quantity) AS ledger, 0.0 AS quants,
@@ -193,7 +204,8 @@ class StockLedgerReconciliation(models.Model):
             SELECT %(key)s, 0, 0, COALESCE(quantity, 0), 0, 0, reserved_quantity, 0, NULL, NULL
               FROM stock_quant WHERE %(condition)s
              UNION ALL
-            SELECT %(key)s, 0, 0, 0, quantity, 0, 0, reserved_quantity, NULL, last_movement_date
+            SELECT %(key)s, 0, 0, 0, quantity, 0, 0, reserved_quantity, NULL,
+                   CASE WHEN last_movement_date >= %(since)s THEN last_movement_date END
               FROM stock_ledger_balance WHERE %(condition)s
              UNION ALL
             SELECT %(key)s, 0, 0, 0, SUM(quantity), 0, 0, SUM(reserved_quantity), NULL,
@@ -202,6 +214,7 @@ class StockLedgerReconciliation(models.Model):
             """,
             key=KEY,
             moved=moved,
+            since=since,
             condition=condition,
         )
 

@@ -14,12 +14,24 @@ class StockLedgerReconciliation(models.Model):
     _inherit = "stock.ledger.reconciliation"
 
     @api.model
-    def _query_source(self, table, scope):
-        """Return a table's rows in the scope, as what rollups are made of."""
+    def _query_source(self, table, scope, date="effective_date"):
+        """Return a table's rows in the scope that no archive has taken, as a relation."""
         return SQL(
-            "(SELECT * FROM %s WHERE %s) AS source",
+            "(SELECT * FROM %s WHERE %s AND %s >= %s) AS source",
             SQL.identifier(table),
             self._query_scope(scope),
+            SQL.identifier(date),
+            self._get_open_from(),
+        )
+
+    @api.model
+    def _query_closing_source(self, scope):
+        """Return the closings in the scope, and the last ones that an archive has taken."""
+        return SQL(
+            """(SELECT *, date >= %(since)s AS is_open FROM stock_ledger_closing
+                 WHERE %(scope)s AND (date >= %(since)s OR next_date >= %(since)s)) AS source""",
+            since=self._get_open_from(),
+            scope=self._query_scope(scope),
         )
 
     # --- rollups
@@ -72,7 +84,7 @@ class StockLedgerReconciliation(models.Model):
             sign=sign,
             day=self._query_period_fingerprint(SQL("effective_date::date"), *figures),
             month=self._query_period_fingerprint(month, *figures),
-            key=self._query_key_number(month),
+            key=self._query_key_number(self.env["stock.ledger.closing"]._query_date()),
             source=self._query_source(table, scope),
         )
 
@@ -89,7 +101,7 @@ class StockLedgerReconciliation(models.Model):
             "SELECT product_id, %s, %s, 0.0 FROM %s GROUP BY product_id",
             difference if period == "day" else nothing,
             difference if period == "month" else nothing,
-            self._query_source(self.env[f"stock.ledger.{period}"]._table, scope),
+            self._query_source(self.env[f"stock.ledger.{period}"]._table, scope, "date"),
         )
 
     @api.model
@@ -109,24 +121,25 @@ class StockLedgerReconciliation(models.Model):
 
     @api.model
     def _query_closing_fingerprints(self, scope):
-        """What each month has changed, times its number, without looking at the month before."""
+        """What each period has changed, times its number, without looking at the one before."""
         return SQL(
             """
-            SELECT product_id, 0.0, 0.0, SUM(-quantity * (%s - COALESCE(%s, 0)))
+            SELECT product_id, 0.0, 0.0, SUM(
+                       -quantity * (CASE WHEN is_open THEN %s ELSE 0 END - COALESCE(%s, 0)))
               FROM %s GROUP BY product_id
             """,
-            self._query_key_number(SQL("month")),
-            self._query_key_number(SQL("next_month")),
-            self._query_source("stock_ledger_closing", scope),
+            self._query_key_number(SQL("date")),
+            self._query_key_number(SQL("next_date")),
+            self._query_closing_source(scope),
         )
 
     @api.model
-    def _query_key_number(self, month):
+    def _query_key_number(self, date):
         return SQL(
             """(hashint4(%s - DATE '2000-01-01') # hashint4(location_id)
                 # COALESCE(hashint4(lot_id), 1) # COALESCE(hashint4(package_id), 2)
                 # COALESCE(hashint4(owner_id), 3) # COALESCE(hashint4(company_id), 4))::bigint""",
-            month,
+            date,
         )
 
     # --- periods
@@ -185,7 +198,7 @@ class StockLedgerReconciliation(models.Model):
             columns=columns,
             ledger=rollup._query_periods(self._query_source("stock_ledger_entry", scope)),
             delta=rollup._query_periods(self._query_source("stock_ledger_delta", scope)),
-            rollup=self._query_source(rollup._table, scope),
+            rollup=self._query_source(rollup._table, scope, "date"),
             limit=MOST_DRIFTS,
         )
 
@@ -195,7 +208,7 @@ class StockLedgerReconciliation(models.Model):
     def _check_closings(self, scope, finding):
         drifts = []
         rows = self.env.execute_query(self._query_closings(scope))
-        for *key, month, ledger, closing, _count in rows:
+        for *key, date, ledger, closing, _count in rows:
             ledger, closing = Decimal(ledger), Decimal(closing)
             drifts.append(
                 self._prepare_rollup_vals(
@@ -204,38 +217,43 @@ class StockLedgerReconciliation(models.Model):
                     ledger,
                     closing,
                     rollup="closing",
-                    period_date=month,
+                    period_date=date,
                 )
             )
         finding.add(drifts, rows[0][-1] if rows else None)
 
     @api.model
     def _query_closings(self, scope):
-        """Compare what each month has changed: a closing less the one before is that."""
+        """Compare what each period has changed: a closing less the one before is that."""
         return SQL(
             """
-            SELECT %(key)s, month, SUM(ledger)::text, SUM(closing)::text, COUNT(*) OVER ()
-              FROM (SELECT %(key)s, date_trunc('month', effective_date)::date AS month,
-                           SUM(quantity) AS ledger, 0.0 AS closing, TRUE AS is_chained
+            SELECT %(key)s, date, SUM(ledger)::text, SUM(closing)::text, COUNT(*) OVER ()
+              FROM (SELECT %(key)s, %(date)s AS date, SUM(quantity) AS ledger, 0.0 AS closing,
+                           TRUE AS is_chained
                       FROM %(entries)s WHERE quantity <> 0
-                     GROUP BY %(key)s, month
+                     GROUP BY %(key)s, date
                      UNION ALL
-                    SELECT %(key)s, date_trunc('month', effective_date)::date, 0, quantity, TRUE
+                    SELECT %(key)s, %(date)s, 0, quantity, TRUE
                       FROM %(deltas)s WHERE quantity <> 0
                      UNION ALL
-                    SELECT %(key)s, month, 0, quantity - LAG(quantity, 1, 0.0) OVER by_month,
-                           next_month IS NOT DISTINCT FROM LEAD(month) OVER by_month
-                      FROM %(closings)s
-                    WINDOW by_month AS (PARTITION BY %(key)s ORDER BY month)) AS sides
-             GROUP BY %(key)s, month
+                    SELECT %(key)s, date, 0, change, is_chained
+                      FROM (SELECT %(key)s, date, is_open,
+                                   quantity - LAG(quantity, 1, 0.0) OVER by_date AS change,
+                                   next_date IS NOT DISTINCT FROM LEAD(date) OVER by_date
+                                       AS is_chained
+                              FROM %(closings)s
+                            WINDOW by_date AS (PARTITION BY %(key)s ORDER BY date)) AS changes
+                     WHERE is_open) AS sides
+             GROUP BY %(key)s, date
             HAVING SUM(ledger) <> SUM(closing) OR NOT BOOL_AND(is_chained)
-             ORDER BY product_id, location_id, month
+             ORDER BY product_id, location_id, date
              LIMIT %(limit)s
             """,
             key=KEY,
+            date=self.env["stock.ledger.closing"]._query_date(),
             entries=self._query_source("stock_ledger_entry", scope),
             deltas=self._query_source("stock_ledger_delta", scope),
-            closings=self._query_source("stock_ledger_closing", scope),
+            closings=self._query_closing_source(scope),
             limit=MOST_DRIFTS,
         )
 
@@ -334,7 +352,10 @@ class StockLedgerReconciliation(models.Model):
             """
             SELECT channel_id, product_id, warehouse_id, company_id, COUNT(*) AS difference
               FROM stock_event_outbox event
-             WHERE %s AND NOT EXISTS (
+             WHERE %s
+               AND event.entry_id > ALL (
+                       SELECT last_entry_id FROM stock_ledger_archive WHERE state = 'done')
+               AND NOT EXISTS (
                        SELECT FROM stock_ledger_entry entry WHERE entry.id = event.entry_id)
              GROUP BY 1, 2, 3, 4
              ORDER BY product_id LIMIT %s

@@ -1,3 +1,5 @@
+import datetime
+
 from odoo import api, models
 from odoo.tools import SQL
 
@@ -98,16 +100,32 @@ class StockLedgerRollup(models.AbstractModel):
 
     @api.model
     def _rebuild(self):
-        """Make the rollups again from the ledger.
+        """Make the rollups again from the ledger, what is archived aside.
 
         Nobody has to wait: the transaction's snapshot holds each entry with its delta,
         if that was not folded yet, and entries that others commit meanwhile bring their
         own. A fold that committed after the snapshot makes this fail, and Odoo repeats it.
         """
         self.env.execute_query(SQL("SELECT pg_advisory_xact_lock(%s)", self._query_lock_key()))
-        self.env.cr.execute(SQL("DELETE FROM stock_ledger_delta"))
+        # What is archived is not made again, and must not lose what is still on its way.
+        while self._fold():
+            pass
+        since = self.env["stock.ledger.archive"]._get_open_from() or datetime.datetime.min
         for rollup in self._get_rollups():
-            self.env.cr.execute(SQL("DELETE FROM %s", SQL.identifier(rollup._table)))
-            ctes = rollup._query_fold(SQL.identifier("stock_ledger_entry"))
+            rollup._forget(since)
+            ctes = rollup._query_fold(rollup._query_remaining(since))
             self.env.cr.execute(SQL("%s SELECT", self._query_with(ctes)))
         self._invalidate_rollups()
+
+    @api.model
+    def _forget(self, since):
+        """Delete what the ledger tells from a moment on.
+
+        :param datetime since: the beginning of a month, in UTC
+        """
+        raise NotImplementedError
+
+    @api.model
+    def _query_remaining(self, since):
+        """Return the entries to add to this rollup after ``_forget``, as for a fold."""
+        return SQL("(SELECT * FROM stock_ledger_entry WHERE effective_date >= %s) entry", since)

@@ -15,6 +15,9 @@ from ..relay.leader import has_worker
 
 QUEUED_STATES = ("waiting", "confirmed", "partially_available")
 
+# What Odoo counts as incoming and outgoing.
+OPEN_STATES = ("waiting", "confirmed", "assigned", "partially_available")
+
 
 class StockMove(models.Model):
     _inherit = "stock.move"
@@ -44,6 +47,8 @@ class StockMove(models.Model):
             redated = self.filtered(lambda move: move.state == "done" and move.date != date)
         if vals.get("state") in ("done", "cancel"):
             vals = {**vals, "reservation_queued_date": False}
+        if redated:
+            self.env["stock.ledger.archive"]._check_movable(min(redated.mapped("date")))
         result = super().write(vals)
         self.env["stock.ledger.entry"]._change_effective_date(redated)
         return result

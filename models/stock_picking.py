@@ -14,6 +14,7 @@ class StockPicking(models.Model):
         compute="_compute_reservation_queued", search="_search_reservation_queued"
     )
     reservation_queue_error = fields.Char(compute="_compute_reservation_queue_error")
+    ledger_entry_ids = fields.One2many("stock.ledger.entry", "picking_id", readonly=True)
 
     @api.depends("move_ids.reservation_queued_date", "move_ids.state")
     def _compute_reservation_queued(self):
@@ -53,6 +54,7 @@ class StockPicking(models.Model):
     def button_validate(self):
         return self.env["stock.quant"]._decide(super().button_validate)
 
+    @api.readonly
     def action_view_ledger_entries(self):
         """Open the ledger entries of this transfer.
 

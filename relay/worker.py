@@ -39,6 +39,7 @@ JOBS = (
     Job("stock.ledger.rollup", "_fold", 50000, POLL_SECONDS),
     Job("stock.quant", "_merge_duplicates", 200, 30),
     Job("stock.event.channel", "_check_alerts", 1, 15),
+    Job("stock.ledger.stockout", "_refresh", 1, 3600),
 )
 # A job that always has more to do must let the next one have its turn.
 MOST_ROUNDS = 10

@@ -152,6 +152,21 @@ class TestEventMonitor(ChannelCase):
         self.assertFalse(workers.search([]))
         self.assertEqual(self._get_alerts(), {})
 
+    def test_channels_show_who_publishes(self):
+        workers = self.env["stock.event.worker"]
+        self.assertFalse(self.channel.worker)
+        workers._beat("host:1", is_leader=True)
+        workers._beat("host:2", is_leader=False)
+        self.env.invalidate_all()
+        self.assertEqual(self.channel.worker, "host:1")
+        # Killed: its row says that it leads until the next one does.
+        self._silence("host:1")
+        self.assertFalse(self.channel.worker)
+        self.assertTrue(self.channel.worker_heartbeat_date)
+        workers._beat("host:2", is_leader=True)
+        self.env.invalidate_all()
+        self.assertEqual(self.channel.worker, "host:2")
+
     def test_no_alerts_where_nothing_may_be_published(self):
         self.channel.lag_alert_seconds = 60
         self._receive(self.product, 5)

@@ -289,7 +289,7 @@ class TestReconciliation(ReconciliationCase):
             self.product.id,
         )
         self._execute(
-            "UPDATE stock_ledger_closing SET next_month = '2035-01-01' WHERE product_id = %s",
+            "UPDATE stock_ledger_closing SET next_date = '2035-01-01' WHERE product_id = %s",
             self.product.id,
         )
         self._execute(

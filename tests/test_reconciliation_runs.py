@@ -243,7 +243,9 @@ class TestReconciliationRuns(ReconciliationCase):
         events[0].unlink()
         self.assertClean()
         self._execute("DELETE FROM stock_event_outbox WHERE id = %s", events[2].id)
-        self._execute("UPDATE stock_event_outbox SET entry_id = 0 WHERE id = %s", events[3].id)
+        self._execute(
+            "UPDATE stock_event_outbox SET entry_id = 2000000000 WHERE id = %s", events[3].id
+        )
         self._reconcile()
         found = {drift.figure: drift.difference for drift in self._get_open()}
         self.assertEqual(found, {"sequence": 1, "entry": 1})

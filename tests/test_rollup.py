@@ -13,12 +13,12 @@ from .rollup_common import get_period_differences, get_reported_stock_at, get_st
 
 EPOCH = datetime.datetime(2023, 1, 1)
 MINUTES = 60 * 24 * 500
-# Moments that are likely to be mistaken: around the ends of months, and the same twice.
+# Moments that are likely to be mistaken: around the ends of periods, and the same twice.
 DATES = st.one_of(
     st.integers(0, MINUTES).map(lambda minutes: EPOCH + datetime.timedelta(minutes=minutes)),
-    st.tuples(st.integers(0, 15), st.sampled_from([-1, 0, 1])).map(
-        lambda when: EPOCH + relativedelta(months=when[0], seconds=when[1])
-    ),
+    st.tuples(
+        st.integers(0, 15), st.sampled_from([1, 8, 12, 16, 24, 28]), st.sampled_from([-1, 0, 1])
+    ).map(lambda when: EPOCH + relativedelta(months=when[0], day=when[1], seconds=when[2])),
 )
 ENTRY = st.tuples(
     st.integers(0, 2),
@@ -82,26 +82,30 @@ class TestRollup(LedgerCase):
             )
 
     def _check_chain(self):
-        """Each closing is the one before and its month's changes, and holds until the next."""
+        """Each closing is the one before and its period's changes, and holds until the next."""
         wrong = self.env.execute_query(
             SQL(
                 """
                 SELECT id FROM (
-                    SELECT closing.*, LEAD(month) OVER by_month AS following,
-                           LAG(quantity, 1, 0.0) OVER by_month
+                    SELECT closing.*, LEAD(date) OVER by_date AS following,
+                           LAG(quantity, 1, 0.0) OVER by_date
                            + COALESCE((
                                SELECT SUM(quantity) FROM stock_ledger_entry entry
                                 WHERE entry.product_id = closing.product_id
                                   AND entry.location_id = closing.location_id
                                   AND entry.lot_id IS NOT DISTINCT FROM closing.lot_id
-                                  AND entry.effective_date >= month
-                                  AND entry.effective_date < month + interval '1 month'), 0)
+                                  AND entry.effective_date >= date
+                                  AND entry.effective_date < (
+                                      SELECT MIN(start)
+                                        FROM generate_series(0, 31) AS number,
+                                             CAST(date + 1 + number AS date) AS start
+                                       WHERE EXTRACT(day FROM start) IN (1, 8, 16, 24))), 0)
                                AS expected
                       FROM stock_ledger_closing closing
                      WHERE product_id = ANY(%s)
-                    WINDOW by_month AS (
-                        PARTITION BY product_id, location_id, lot_id ORDER BY month)) AS chain
-                 WHERE quantity <> expected OR next_month IS DISTINCT FROM following
+                    WINDOW by_date AS (
+                        PARTITION BY product_id, location_id, lot_id ORDER BY date)) AS chain
+                 WHERE quantity <> expected OR next_date IS DISTINCT FROM following
                 """,
                 [key["product_id"] for key in self.keys],
             )
@@ -134,12 +138,12 @@ class TestRollup(LedgerCase):
         self._append((0, -2, "SALE", march))
         self._fold_all()
         closings = self.env["stock.ledger.closing"].search(
-            [("product_id", "=", self.product.id)], order="month"
+            [("product_id", "=", self.product.id)], order="date"
         )
         self.assertEqual(closings.mapped("quantity"), [5, 3, 8])
         self.assertEqual(
-            closings.mapped("next_month"),
-            [datetime.date(2024, 3, 1), datetime.date(2024, 5, 1), False],
+            closings.mapped("next_date"),
+            [datetime.date(2024, 3, 8), datetime.date(2024, 5, 8), False],
         )
 
     def test_reservations_are_no_movements(self):

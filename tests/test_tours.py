@@ -1,3 +1,5 @@
+import datetime
+
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import LedgerCase
@@ -34,3 +36,25 @@ class TestTours(HttpCase, LedgerCase):
 
     def test_menus(self):
         self.start_tour("/odoo", "stock_event_ledger_menus", login=self.login)
+
+    def test_stock_at_date(self):
+        self.start_tour("/odoo", "stock_event_ledger_at_date", login=self.login)
+
+    def test_stock_card(self):
+        self.start_tour("/odoo", "stock_event_ledger_stock_card", login=self.login)
+
+    def test_availability_of_product(self):
+        self._start_availability_tour(self.tour_product)
+
+    def test_availability_of_template(self):
+        self._start_availability_tour(self.tour_product.product_tmpl_id)
+
+    def _start_availability_tour(self, record):
+        picking = self._create_picking("out", {self.tour_product: 3})
+        picking.action_confirm()
+        picking.move_ids.date += datetime.timedelta(4)
+        self.start_tour(
+            f"/odoo/{record._name}/{record.id}",
+            "stock_event_ledger_availability",
+            login=self.login,
+        )

@@ -3,5 +3,8 @@ from . import (
     stock_event_replay,
     stock_ledger_correction,
     stock_ledger_reconcile,
+    stock_ledger_archive,
+    stock_ledger_at_date,
+    stock_ledger_card,
     stock_quant_relocate,
 )

@@ -31,6 +31,18 @@ class StockEventReplay(models.TransientModel):
         help="Published through this channel before, and still remembered",
     )
 
+    archived_until = fields.Datetime(
+        compute="_compute_archived_until",
+        help="Movements before that are in the ledger's archives",
+    )
+
+    @api.depends("date_from")
+    def _compute_archived_until(self):
+        open_from = self.env["stock.ledger.archive"]._get_open_from()
+        for replay in self:
+            is_concerned = open_from and replay.date_from and replay.date_from < open_from
+            replay.archived_until = is_concerned and open_from
+
     @api.depends("channel_id", "date_from", "date_to", "warehouse_ids", "product_ids")
     def _compute_counts(self):
         outbox = self.env["stock.event.outbox"]
@@ -65,6 +77,14 @@ class StockEventReplay(models.TransientModel):
         self.channel_id.check_access("write")
         if not self.channel_id.active:
             raise UserError(self.env._("The channel does not publish: activate it first."))
+        if not self.event_count and self.archived_until:
+            raise UserError(
+                self.env._(
+                    "There is no event to send again: movements until %s (UTC) are archived, and "
+                    "their events cannot be sent any more. Read them from the archives' files.",
+                    self.archived_until,
+                )
+            )
         if not self.event_count:
             raise UserError(self.env._("There is no event to send again. Choose another period."))
         if self.event_count > MOST_EVENTS:

@@ -13,7 +13,8 @@ PACKAGES=(
     fonts-font-awesome fonts-roboto-unhinted fonts-inconsolata fonts-ocr-b gsfonts
 )
 LINT_PACKAGES=(python3 python3-venv ca-certificates shellcheck)
-TEST_PACKAGES=(chromium chromium-sandbox)
+# PostgreSQL also where PGHOST names another server: a test makes a primary and its replica. wkhtmltopdf makes Odoo's PDF files.
+TEST_PACKAGES=(chromium chromium-sandbox postgresql wkhtmltopdf)
 
 as_root() {
     if [ "$EUID" = 0 ]; then

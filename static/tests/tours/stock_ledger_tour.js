@@ -1,6 +1,19 @@
 import { registry } from "@web/core/registry";
 import { stepUtils } from "@web_tour/tour_utils";
 
+const openReport = (name) => [
+    {
+        content: "Open the Stock Ledger menu",
+        trigger: ".o_menu_sections button:contains(Stock Ledger)",
+        run: "click",
+    },
+    {
+        content: `Open the ${name} report`,
+        trigger: `.o-dropdown--menu a[data-menu-xmlid='stock_event_ledger.menu_stock_ledger_report_${name}']`,
+        run: "click",
+    },
+];
+
 const openMenu = (name) => [
     {
         content: "Open the Stock Ledger menu",
@@ -68,7 +81,7 @@ registry.category("web_tour.tours").add("stock_event_ledger_menus", {
         {
             trigger: ".o_form_view .o_field_widget[name=effective_date]",
         },
-        ...openMenu("Stock by Warehouse"),
+        ...openReport("stock"),
         {
             content: "Physical, reserved and available are apart",
             trigger: ".o_data_row:contains(Tour Product) td[name=physical_quantity]:contains(10.00)",
@@ -102,6 +115,30 @@ registry.category("web_tour.tours").add("stock_event_ledger_menus", {
         },
         {
             trigger: ".o_data_row:contains(Receipt) td[name=quantity]:contains(10.00)",
+        },
+        ...openReport("movement"),
+        {
+            content: "Movements by category and month",
+            trigger: ".o_pivot_cell_value:contains(10.00)",
+        },
+        {
+            trigger: ".o_switch_view.o_graph",
+            run: "click",
+        },
+        {
+            trigger: ".o_graph_canvas_container canvas",
+        },
+        {
+            trigger: ".o_switch_view.o_list",
+            run: "click",
+        },
+        {
+            content: "Drill down to the transfers",
+            trigger: ".o_data_row:contains(Tour Product) button[name=action_view_transfers]",
+            run: "click",
+        },
+        {
+            trigger: ".o_data_row:contains(LWH/IN) td[name=state]:contains(Done)",
         },
     ],
 });
