@@ -253,6 +253,39 @@ class TestReconciliationRuns(ReconciliationCase):
         with self.assertRaisesRegex(UserError, "who has changed the table"):
             self._correct(self._get_open(), "ledger")
 
+    # --- archives
+
+    def test_archived_months(self):
+        """What an archive has taken is compared no more, and what follows it is."""
+        lot = self._create_lot(self.lot_product, "ARCHIVED")
+        for product, lots in ((self.product, ()), (self.lot_product, lot)):
+            for date in ("2023-01-10 12:00:00", "2023-02-20 12:00:00", "2023-03-10 12:00:00"):
+                self._receive(product, 3, lots=lots).move_ids.date = date
+        self._fold_all()
+        self.assertClean()
+        self.manager.company_ids = self.env["res.company"].search([])
+        archives = self.env["stock.ledger.archive"].with_user(self.manager)
+        wizard = self.env["stock.ledger.archive.wizard"].with_user(self.manager)
+        wizard.create({"month": "2023-02-01"}).action_archive()
+        for archive in archives.search([], order="month"):
+            archive._try_archive()
+            self.assertEqual(archive.state, "done", archive.error)
+        self.assertClean()
+        self.assertClean(is_full=False)
+        self._execute(
+            "UPDATE stock_ledger_closing SET quantity = quantity + 1 "
+            "WHERE product_id = %s AND location_id = %s AND date = '2023-03-08'",
+            self.product.id,
+            self.stock.id,
+        )
+        self._reconcile()
+        self.assertEqual(set(self._get_open().mapped("rollup")), {"closing"})
+        self._correct(self._get_open(), "rollup")
+        self._change_quant()
+        self._reconcile()
+        self._correct(self._get_open(), "ledger")
+        self.assertClean()
+
     # --- who may do what
 
     def test_access(self):
