@@ -38,6 +38,10 @@
         "views/stock_event_outbox_views.xml",
         "views/stock_event_worker_views.xml",
         "views/stock_contention_views.xml",
+        "wizards/stock_ledger_reconcile_views.xml",
+        "wizards/stock_ledger_correction_views.xml",
+        "views/stock_ledger_drift_views.xml",
+        "views/stock_ledger_reconciliation_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["stock_event_ledger/static/src/**/*"],
