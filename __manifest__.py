@@ -19,6 +19,8 @@
         "views/stock_warehouse_views.xml",
         "views/res_config_settings_views.xml",
         "reports/stock_ledger_report_stock_views.xml",
+        "reports/stock_ledger_report_opening_views.xml",
+        "data/stock_ledger_backfill_data.xml",
         "data/stock_event_type_data.xml",
         "data/stock_event_channel_data.xml",
         "data/ir_cron_data.xml",
@@ -27,6 +29,7 @@
         "views/stock_event_outbox_views.xml",
         "views/stock_event_worker_views.xml",
         "views/stock_contention_views.xml",
+        "views/stock_ledger_backfill_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["stock_event_ledger/static/src/**/*"],

@@ -1,3 +1,3 @@
 from . import stock_forecasted, stock_ledger_report
 
-from . import stock_ledger_report_stock
+from . import stock_ledger_report_opening, stock_ledger_report_stock

@@ -1,4 +1,5 @@
 from . import (
+    test_backfill,
     test_contention,
     test_contention_page,
     test_event_channel,
