@@ -57,7 +57,7 @@ class StockLedgerEntry(models.Model):
     def _query_make_history(self, lines):
         """Return the statement that makes a table of the lines' amounts by stock key.
 
-        It is read three times, and is gone with the transaction.
+        It has the columns of an entry, and is read three times.
         """
         return SQL(
             """
@@ -65,12 +65,19 @@ class StockLedgerEntry(models.Model):
             WITH line AS MATERIALIZED (%(lines)s),
             amount AS (%(amounts)s),
             change AS (
-                SELECT line_id, %(key)s, SUM(quantity) AS quantity
-                  FROM amount GROUP BY line_id, %(key)s HAVING SUM(quantity) <> 0)
-            SELECT change.*, CONCAT_WS('/', %(kind)s) AS kind
+                SELECT move_line_id, %(key)s, SUM(quantity) AS quantity
+                  FROM amount GROUP BY move_line_id, %(key)s HAVING SUM(quantity) <> 0)
+            SELECT change.*, CONCAT_WS('/', %(kind)s) AS kind,
+                   move.company_id AS operating_company_id, location.warehouse_id,
+                   move.date AS effective_date, move.id AS move_id, picking.id AS picking_id,
+                   NULLIF(move.reference, '') AS reference,
+                   COALESCE(NULLIF(move.origin, ''), NULLIF(picking.origin, '')) AS origin,
+                   line.write_uid AS user_id
               FROM change
-              JOIN stock_move_line line ON line.id = change.line_id
+              JOIN line ON line.id = change.move_line_id
               JOIN stock_move move ON move.id = line.move_id
+              LEFT JOIN stock_picking picking
+                     ON picking.id = COALESCE(line.picking_id, move.picking_id)
               JOIN stock_location source ON source.id = line.location_id
               JOIN stock_location destination ON destination.id = line.location_dest_id
               JOIN stock_location location ON location.id = change.location_id
@@ -86,7 +93,7 @@ class StockLedgerEntry(models.Model):
         """Return the query of what lines have now, and of what was recorded for them."""
         return SQL(
             """
-            SELECT line.id AS line_id, line.product_id, line.location_id, line.lot_id,
+            SELECT line.id AS move_line_id, line.product_id, line.location_id, line.lot_id,
                    line.package_id, line.owner_id, location.company_id,
                    -line.quantity_product_uom AS quantity
               FROM line JOIN stock_location location ON location.id = line.location_id
@@ -131,8 +138,8 @@ class StockLedgerEntry(models.Model):
         event_types = {}
         for kind, line_id, quantity, *key in self.env.execute_query(
             SQL(
-                """SELECT DISTINCT ON (kind) kind, line_id, quantity, %s
-                     FROM stock_ledger_history ORDER BY kind, line_id""",
+                """SELECT DISTINCT ON (kind) kind, move_line_id, quantity, %s
+                     FROM stock_ledger_history ORDER BY kind, move_line_id""",
                 KEY,
             )
         ):
@@ -157,28 +164,20 @@ class StockLedgerEntry(models.Model):
         return SQL(
             """
             INSERT INTO stock_ledger_entry (
-                product_id, location_id, lot_id, package_id, owner_id, company_id,
-                operating_company_id, warehouse_id, event_type, quantity, reserved_quantity,
-                effective_date, recorded_date, move_id, move_line_id, picking_id, reference,
-                origin, user_id)
-            SELECT history.product_id, history.location_id, history.lot_id, history.package_id,
-                   history.owner_id, history.company_id, move.company_id, location.warehouse_id,
-                   type.event_type, history.quantity, 0, move.date,
-                   clock_timestamp() AT TIME ZONE 'UTC', move.id, line.id, picking.id,
-                   NULLIF(move.reference, ''),
-                   COALESCE(NULLIF(move.origin, ''), NULLIF(picking.origin, '')), line.write_uid
+                %(columns)s, event_type, reserved_quantity, recorded_date)
+            SELECT %(columns)s, type.event_type, 0, clock_timestamp() AT TIME ZONE 'UTC'
               FROM stock_ledger_history history
-              JOIN UNNEST(%s, %s) AS type (kind, event_type) ON type.kind = history.kind
-              JOIN stock_location location ON location.id = history.location_id
-              JOIN stock_move_line line ON line.id = history.line_id
-              JOIN stock_move move ON move.id = line.move_id
-              LEFT JOIN stock_picking picking
-                     ON picking.id = COALESCE(line.picking_id, move.picking_id)
+              JOIN UNNEST(%(kinds)s, %(types)s) AS type (kind, event_type) USING (kind)
              -- By date, for the index on it: each page has a short period.
-             ORDER BY move.date, line.id, history.quantity
+             ORDER BY effective_date, move_line_id, quantity
             """,
-            list(event_types),
-            list(event_types.values()),
+            columns=SQL(
+                """%s, quantity, operating_company_id, warehouse_id, effective_date, move_id,
+                move_line_id, picking_id, reference, origin, user_id""",
+                KEY,
+            ),
+            kinds=list(event_types),
+            types=list(event_types.values()),
         )
 
     # --- the opening

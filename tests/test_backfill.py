@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
-from odoo.tests import Form, new_test_user
+from odoo.tests import Form, HttpCase, new_test_user, tagged
 from odoo.tools import SQL, mute_logger
 
 from .common import LedgerCase
@@ -520,3 +520,18 @@ class TestBackfill(BackfillCase):
         self.assertEqual(
             self._get_unexplained(self.product), {(self.stock, self.env["stock.lot"]): 5}
         )
+
+
+@tagged("post_install", "-at_install")
+class TestBackfillPage(HttpCase, BackfillCase):
+    """The page, in a real browser, as an inventory manager."""
+
+    def test_page(self):
+        found = self._create_product("Found Product")
+        self.env["stock.quant"]._update_available_quantity(found, self.stock, 5)
+        self._move("in", self.product, 10)
+        self._open_ledger()
+        self.start_tour("/odoo", "stock_event_ledger_backfill_start", login=self.manager.login)
+        self.assertEqual(self.backfill.user_id, self.manager)
+        self._work_off()
+        self.start_tour("/odoo", "stock_event_ledger_backfill_result", login=self.manager.login)
