@@ -36,13 +36,13 @@ class StockLedgerReportOpening(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     product_uom_id = fields.Many2one(related="product_id.uom_id", string="Unit")
     opening_quantity = fields.Float(
-        "When the Ledger Began",
+        "Opening",
         digits="Product Unit",
         readonly=True,
-        help="On hand, in the product's unit of measure",
+        help="On hand when the ledger began, in the product's unit of measure",
     )
     history_quantity = fields.Float(
-        "By History",
+        "History",
         digits="Product Unit",
         readonly=True,
         help="What the movements from before add up to",
@@ -51,7 +51,7 @@ class StockLedgerReportOpening(models.Model):
         "Unexplained",
         digits="Product Unit",
         readonly=True,
-        help="What was there when the ledger began, less what history adds up to",
+        help="The opening less what history adds up to",
     )
 
     @property
