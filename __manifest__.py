@@ -27,6 +27,8 @@
         "reports/stock_ledger_report_card_templates.xml",
         "wizards/stock_ledger_card_views.xml",
         "views/product_views.xml",
+        "reports/stock_ledger_report_opening_views.xml",
+        "data/stock_ledger_backfill_data.xml",
         "data/stock_event_type_data.xml",
         "data/stock_event_channel_data.xml",
         "data/ir_cron_data.xml",
@@ -42,6 +44,7 @@
         "wizards/stock_ledger_correction_views.xml",
         "views/stock_ledger_drift_views.xml",
         "views/stock_ledger_reconciliation_views.xml",
+        "views/stock_ledger_backfill_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["stock_event_ledger/static/src/**/*"],

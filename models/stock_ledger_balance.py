@@ -23,7 +23,7 @@ class StockLedgerBalance(models.Model):
     last_movement_date = fields.Datetime(
         readonly=True,
         help="Effective date of the last change of the on-hand quantity, "
-        "movements inside a warehouse aside",
+        "movements inside a warehouse and the opening of the ledger aside",
     )
 
     # An expression index, because the parts of a key that are empty must be equal,
@@ -43,7 +43,7 @@ class StockLedgerBalance(models.Model):
             SELECT product_id, location_id, lot_id, package_id, owner_id, company_id,
                    SUM(quantity), SUM(reserved_quantity),
                    MAX(effective_date)
-                       FILTER (WHERE quantity <> 0 AND event_type <> 'INTERNAL')
+                       FILTER (WHERE quantity <> 0 AND event_type NOT IN ('INTERNAL', 'OPENING'))
               FROM %s GROUP BY 1, 2, 3, 4, 5, 6
                 ON CONFLICT (product_id, location_id, COALESCE(lot_id, 0),
                              COALESCE(package_id, 0), COALESCE(owner_id, 0),

@@ -323,10 +323,14 @@ class StockLedgerEntry(models.Model):
     @api.model
     def _after_append(self, entry_ids):
         """Derive from new entries what must commit with them: the outbox."""
-        # SQL wrote what the reports are made of.
+        self._invalidate_reports()
+        self.env["stock.event.outbox"]._enqueue(entry_ids)
+
+    @api.model
+    def _invalidate_reports(self):
+        """Have reports read again: SQL wrote what they are made of."""
         for name in self.pool["stock.ledger.report"]._inherit_children:
             self.env[name].invalidate_model()
-        self.env["stock.event.outbox"]._enqueue(entry_ids)
 
     # --- event types ---
 

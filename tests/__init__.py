@@ -2,6 +2,7 @@ from . import (
     test_ageing_pages,
     test_archive,
     test_availability,
+    test_backfill,
     test_contention,
     test_contention_page,
     test_event_channel,
