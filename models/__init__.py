@@ -33,6 +33,7 @@ from . import (
     stock_ledger_reconciliation,
     stock_ledger_reconciliation_check,
     stock_ledger_reconciliation_check_derived,
+    stock_ledger_reconciliation_check_rollup,
     stock_ledger_reconciliation_monitor,
     stock_ledger_drift,
     stock_ledger_drift_cause,

@@ -93,7 +93,7 @@ class StockLedgerBackfill(models.Model):
         """Begin to enter history, or look once more for what was not entered yet.
 
         :raises AccessError: unless the user manages the inventory of all companies
-        :raises UserError: when it has begun and not ended
+        :raises UserError: when it has begun and not ended, or the ledger has archives
         """
         self._change_state(
             ("draft", "done"),
@@ -121,13 +121,20 @@ class StockLedgerBackfill(models.Model):
         """Go on where it stopped.
 
         :raises AccessError: unless the user manages the inventory of all companies
-        :raises UserError: when it is not paused and has not failed
+        :raises UserError: when it is not paused and has not failed, or the ledger has archives
         """
         self._change_state(("paused", "failed"), "running", message=False)
 
     def _change_state(self, from_states, state, **vals):
         self.ensure_one()
         self._check_may_run()
+        if state == "running" and self.env["stock.ledger.archive"]._get_open_from():
+            raise UserError(
+                self.env._(
+                    "Months of the ledger are archived, and with them what it began with: "
+                    "history cannot be entered any more."
+                )
+            )
         if self.state not in from_states:
             raise UserError(self.env._("That is not possible any more. Reload the page."))
         # sudo: nobody writes the progress by hand; whether the user may was checked.
@@ -151,6 +158,20 @@ class StockLedgerBackfill(models.Model):
                 self.env._(
                     "History is entered for all companies at once: an inventory manager "
                     "with access to all of them has to do it."
+                )
+            )
+
+    @api.model
+    def _check_not_under_way(self):
+        """Refuse to archive what history is still compared with.
+
+        :raises UserError: when it has begun and not ended
+        """
+        # sudo: whether it is under way is no secret to those who archive.
+        if self.sudo().search_count([("state", "not in", ("draft", "done"))]):
+            raise UserError(
+                self.env._(
+                    "History is being entered: nothing can be archived until that has ended."
                 )
             )
 

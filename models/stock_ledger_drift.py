@@ -63,7 +63,10 @@ class StockLedgerDrift(models.Model):
     warehouse_id = HistoricalMany2one("stock.warehouse", readonly=True)
     channel_id = HistoricalMany2one("stock.event.channel", readonly=True)
     rollup = fields.Selection(
-        [("balance", "Balance"), ("day", "Day"), ("month", "Month"), ("closing", "Closing")],
+        lambda self: [
+            (rollup._name, rollup._description)
+            for rollup in self.env["stock.ledger.rollup"]._get_rollups()
+        ],
         readonly=True,
     )
     figure = fields.Selection(
@@ -89,7 +92,7 @@ class StockLedgerDrift(models.Model):
     ledger_quantity = fields.Float("Ledger", digits=0, readonly=True)
     quant_quantity = fields.Float("Quants", digits=0, readonly=True)
     line_quantity = fields.Float("Move Lines", digits=0, readonly=True)
-    rollup_quantity = fields.Float("Rollup", digits=0, readonly=True)
+    rollup_quantity = fields.Float("Rolled Up", digits=0, readonly=True)
     difference = fields.Float(
         digits=0,
         readonly=True,
@@ -118,7 +121,7 @@ class StockLedgerDrift(models.Model):
         "stock.move", readonly=True, help="The movement whose entries do not add up to zero"
     )
     quant_count = fields.Integer(
-        "Quants", readonly=True, help="Rows of the stock key; several are merged in time"
+        "Rows of Quants", readonly=True, help="Rows of the stock key; several are merged in time"
     )
     quant_write_date = fields.Datetime("Quants Changed On", readonly=True)
     quant_write_uid = HistoricalMany2one("res.users", string="Quants Changed By", readonly=True)
@@ -129,7 +132,7 @@ class StockLedgerDrift(models.Model):
     entry_ids = fields.Many2many(
         "stock.ledger.entry", string="Last Entries", compute="_compute_records"
     )
-    quant_ids = fields.Many2many("stock.quant", string="Quants", compute="_compute_records")
+    quant_ids = fields.Many2many("stock.quant", string="Current Quants", compute="_compute_records")
     move_line_ids = fields.Many2many(
         "stock.move.line", string="Open Move Lines", compute="_compute_records"
     )

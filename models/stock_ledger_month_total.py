@@ -1,5 +1,4 @@
-from odoo import api, models
-from odoo.tools import SQL
+from odoo import models
 
 
 class StockLedgerMonthTotal(models.Model):
@@ -13,7 +12,3 @@ class StockLedgerMonthTotal(models.Model):
 
     # Serves all products of some months, and one product month by month.
     _key_uniq = models.UniqueIndex("(date, product_id, location_id)")
-
-    @api.model
-    def _query_dimensions(self):
-        return SQL("product_id, location_id")

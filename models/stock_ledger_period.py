@@ -3,6 +3,9 @@ from odoo.tools import SQL
 
 from ..fields import HistoricalMany2one
 
+# In the order of the rollups' indexes.
+DIMENSIONS = ("product_id", "location_id", "event_type")
+
 
 class StockLedgerPeriod(models.AbstractModel):
     """What came in and went out per product, location and mostly event type in a period.
@@ -28,7 +31,8 @@ class StockLedgerPeriod(models.AbstractModel):
     @api.model
     def _query_dimensions(self):
         """Return the columns by which a period's movements are added up."""
-        return SQL("product_id, location_id, event_type")
+        names = [name for name in DIMENSIONS if name in self._fields]
+        return SQL(", ").join(map(SQL.identifier, names))
 
     @api.model
     def _query_fold(self, source):

@@ -6,6 +6,7 @@ from odoo import api, models
 from odoo.tools import SQL
 
 from ..cause import StockKey
+from .stock_ledger_balance import STILL_TYPES
 from .stock_ledger_closing import KEY
 from .stock_ledger_reconciliation import Finding, Scope
 
@@ -189,8 +190,9 @@ class StockLedgerReconciliation(models.Model):
         """Return the figures of the ledger, the quants and the balances, one after another."""
         since = self._get_open_from()
         moved = SQL(
-            """FILTER (WHERE quantity <> 0 AND event_type <> 'INTERNAL'
+            """FILTER (WHERE quantity <> 0 AND event_type NOT IN %s
                              AND effective_date >= %s)""",
+            STILL_TYPES,
             since,
         )
         return SQL(
@@ -234,7 +236,7 @@ class StockLedgerReconciliation(models.Model):
     def _prepare_rollup_vals(self, key, figure, ledger, rolled_up, **vals):
         return {
             "kind": "rollup",
-            "rollup": "balance",
+            "rollup": "stock.ledger.balance",
             "figure": figure,
             **key._asdict(),
             "ledger_quantity": ledger,

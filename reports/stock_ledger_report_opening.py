@@ -26,6 +26,7 @@ class StockLedgerReportOpening(models.Model):
             "quantity",
         ],
         "stock.ledger.backfill": ["opening_entry_id"],
+        "stock.ledger.archive": ["state"],
     }
 
     product_id = fields.Many2one("product.product", readonly=True)
@@ -77,6 +78,8 @@ class StockLedgerReportOpening(models.Model):
               FROM stock_ledger_entry entry
              CROSS JOIN stock_ledger_backfill backfill
              WHERE entry.event_type = 'OPENING'
+               -- An archive takes the opening, and leaves one that is no history's matter.
+               AND NOT EXISTS (SELECT FROM stock_ledger_archive WHERE state = 'done')
              GROUP BY entry.product_id, entry.location_id, entry.lot_id, entry.package_id,
                       entry.owner_id, entry.company_id
             """

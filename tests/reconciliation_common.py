@@ -36,7 +36,7 @@ class ReconciliationCase(LedgerCase):
         """Change something past Odoo."""
         self.env["stock.ledger.entry"]._flush_buffer()
         self.env.flush_all()
-        self.env.cr.execute(query, params)
+        self.env.cr.execute(query, params or None)
         self.env.invalidate_all()
 
     def _execute_on_ledger(self, query, *params):

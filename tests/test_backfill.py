@@ -40,12 +40,10 @@ class BackfillCase(LedgerCase):
             """ALTER TABLE stock_ledger_entry DISABLE TRIGGER USER;
             DELETE FROM stock_ledger_entry;
             ALTER TABLE stock_ledger_entry ENABLE TRIGGER USER;
-            DELETE FROM stock_ledger_delta;
-            DELETE FROM stock_ledger_balance;
-            DELETE FROM stock_ledger_closing;
-            DELETE FROM stock_ledger_day;
-            DELETE FROM stock_ledger_month"""
+            DELETE FROM stock_ledger_delta"""
         )
+        for rollup in cls.env["stock.ledger.rollup"]._get_rollups():
+            cls.env.cr.execute(SQL("DELETE FROM %s", SQL.identifier(rollup._table)))
         cls.env.invalidate_all()
         cls.ledger._append_opening()
 
@@ -330,6 +328,44 @@ class TestBackfill(BackfillCase):
             [("product_id", "=", self.product.id), ("location_id", "=", self.stock.id)]
         )
         self.assertEqual(balance.last_movement_date, receipt.move_ids.date)
+
+    def test_all_figures_agree_with_it(self):
+        self._move("in", self.product, 10)
+        self._move("out", self.product, 4)
+        self._open_ledger()
+        self._start()
+        for _step in range(2):
+            self.backfill._work(1)
+        self.env["stock.ledger.rollup"]._fold()
+        self._work_off()
+        for _folded in range(2):
+            run = self.env["stock.ledger.reconciliation"]._reconcile()
+            found = self.env["stock.ledger.drift"].search([("run_id", "=", run.id)])
+            self.assertEqual(run.state, "clean", found.read(["kind", "rollup", "figure"]))
+            while self.env["stock.ledger.rollup"]._fold():
+                pass
+
+    # --- history and archives
+
+    def test_archives_wait_for_it_and_end_it(self):
+        self._move("in", self.product, 10)
+        self._open_ledger()
+        self._start()
+        archives = self.env["stock.ledger.archive.wizard"].with_user(self.manager)
+        wizard = archives.create({"month": START})
+        self.backfill._work()
+        with self.assertRaisesRegex(UserError, "History is being entered"):
+            wizard.action_archive()
+        self._work_off()
+        self.env["stock.quant"]._update_available_quantity(self.lot_product, self.stock, 5)
+        wizard.action_archive()
+        for archive in self.env["stock.ledger.archive"].search([], order="month"):
+            archive._try_archive()
+            self.assertEqual(archive.state, "done", archive.error)
+        self.assertFalse(self._get_unexplained(self.product, self.lot_product))
+        self.assertEqual(self.env["stock.ledger.reconciliation"]._reconcile().state, "clean")
+        with self.assertRaisesRegex(UserError, "Months of the ledger are archived"):
+            self._start()
 
     # --- what changes meanwhile
 

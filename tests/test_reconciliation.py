@@ -1,6 +1,7 @@
 from contextlib import closing
 
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 from .reconciliation_common import ReconciliationCase
 
@@ -265,21 +266,30 @@ class TestReconciliation(ReconciliationCase):
         self.assertClean()
 
     def test_rollups(self):
-        tables = ("balance", "day", "month", "closing")
-        for table in tables:
-            figure = "in_quantity" if table in ("day", "month") else "quantity"
-            self._execute(
-                f"UPDATE stock_ledger_{table} SET {figure} = {figure} + 2 WHERE id = ("
-                f"SELECT MIN(id) FROM stock_ledger_{table} WHERE product_id = %s)",
-                self.product.id,
+        rollups = self.env["stock.ledger.rollup"]._get_rollups()
+        for rollup in rollups:
+            figure = "in_quantity" if "in_quantity" in rollup._fields else "quantity"
+            condition = SQL("product_id = %s", self.product.id)
+            if "product_id" not in rollup._fields:
+                condition = SQL("location_id = %s", self.stock.id)
+            query = SQL(
+                """UPDATE %(table)s SET %(figure)s = %(figure)s + 2
+                    WHERE id = (SELECT MIN(id) FROM %(table)s WHERE %(condition)s)""",
+                table=SQL.identifier(rollup._table),
+                figure=SQL.identifier(figure),
+                condition=condition,
             )
+            self._execute(query)
         self._execute("DELETE FROM stock_ledger_day WHERE product_id = %s", self.lot_product.id)
         self._reconcile()
         drifts = self._get_open()
         self.assertEqual(set(drifts.mapped("kind")), {"rollup"})
-        self.assertEqual(set(drifts.mapped("rollup")), set(tables))
-        self.assertEqual({d.difference for d in drifts if d.product_id == self.product}, {2})
-        self.assertIn(self.lot_product, drifts.product_id)
+        self.assertEqual(set(drifts.mapped("rollup")), {rollup._name for rollup in rollups})
+        names = dict(drifts._fields["rollup"]._description_selection(self.env))
+        self.assertTrue(all(names[drift.rollup] for drift in drifts))
+        others = drifts.filtered(lambda drift: drift.product_id == self.lot_product)
+        self.assertEqual(set((drifts - others).mapped("difference")), {2})
+        self.assertEqual(set(others.mapped("rollup")), {"stock.ledger.day"})
         self._correct(drifts, "rollup")
         self.assertClean()
 

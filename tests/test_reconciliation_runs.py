@@ -279,7 +279,7 @@ class TestReconciliationRuns(ReconciliationCase):
             self.stock.id,
         )
         self._reconcile()
-        self.assertEqual(set(self._get_open().mapped("rollup")), {"closing"})
+        self.assertEqual(set(self._get_open().mapped("rollup")), {"stock.ledger.closing"})
         self._correct(self._get_open(), "rollup")
         self._change_quant()
         self._reconcile()
