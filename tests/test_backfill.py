@@ -562,12 +562,16 @@ class TestBackfill(BackfillCase):
 class TestBackfillPage(HttpCase, BackfillCase):
     """The page, in a real browser, as an inventory manager."""
 
-    def test_page(self):
-        found = self._create_product("Found Product")
-        self.env["stock.quant"]._update_available_quantity(found, self.stock, 5)
+    def test_starting(self):
         self._move("in", self.product, 10)
         self._open_ledger()
         self.start_tour("/odoo", "stock_event_ledger_backfill_start", login=self.manager.login)
         self.assertEqual(self.backfill.user_id, self.manager)
         self._work_off()
+
+    def test_result(self):
+        found = self._create_product("Found Product")
+        self.env["stock.quant"]._update_available_quantity(found, self.stock, 5)
+        self._open_ledger()
+        self._run()
         self.start_tour("/odoo", "stock_event_ledger_backfill_result", login=self.manager.login)
