@@ -38,6 +38,7 @@ from . import (
     stock_ledger_drift,
     stock_ledger_drift_cause,
     stock_ledger_drift_correction,
+    stock_ledger_drift_event,
     stock_ledger_stockout,
     stock_move,
     stock_move_line,

@@ -197,12 +197,14 @@ class StockLedgerDrift(models.Model):
                 known[identity].write({**vals, "run_id": run.id})
             else:
                 new.append({**vals, "run_id": run.id, "first_run_id": run.id})
-        self.create(new)
+        self.create(new)._announce_found()
         missing = self.browse(
             drift.id for identity, drift in known.items() if identity not in vals_by_identity
         )
         gone = missing._filter_scope(scope)
-        gone.filtered(lambda drift: drift.kind in finding.proven_kinds).state = "gone"
+        gone = gone.filtered(lambda drift: drift.kind in finding.proven_kinds)
+        gone.state = "gone"
+        gone._announce_cleared()
 
     @api.model
     def _complete(self, vals):

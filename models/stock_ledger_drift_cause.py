@@ -115,7 +115,10 @@ class StockLedgerDrift(models.Model):
             """
             SELECT last.*, entry.recorded_date
               FROM (SELECT %(key)s, MAX(id) AS last_entry_id
-                      FROM stock_ledger_entry WHERE product_id = ANY(%(product_ids)s)
+                      FROM stock_ledger_entry
+                     WHERE product_id = ANY(%(product_ids)s)
+                       -- Announcements change nothing.
+                       AND (quantity <> 0 OR reserved_quantity <> 0)
                      GROUP BY %(key)s) AS last
               JOIN stock_ledger_entry entry ON entry.id = last.last_entry_id
             """,

@@ -153,10 +153,10 @@ class StockLedgerDrift(models.Model):
 
     def _append_correction(self, reason, **vals):
         return self.env["stock.ledger.entry"]._append(
-            [self._prepare_correction_vals(reason, **self._get_suspect_vals(vals), **vals)]
+            [self._prepare_entry_vals(reason, **self._get_suspect_vals(vals), **vals)]
         )
 
-    def _prepare_correction_vals(self, reason, **vals):
+    def _prepare_entry_vals(self, origin, **vals):
         return {
             **self._get_key()._asdict(),
             "operating_company_id": self.company_id.id or self.env.company.id,
@@ -169,7 +169,7 @@ class StockLedgerDrift(models.Model):
             "move_line_id": None,
             "picking_id": None,
             "reference": self.display_name,
-            "origin": reason,
+            "origin": origin,
             "user_id": self.env.uid,
             "corrects_entry_id": None,
             **vals,
@@ -223,8 +223,8 @@ class StockLedgerDrift(models.Model):
             movement = {**place, **self._prepare_movement_vals(suspect)}
             quantity = suspect["quantity"]
             vals_list += [
-                self._prepare_correction_vals(reason, **movement, quantity=-quantity),
-                self._prepare_correction_vals(
+                self._prepare_entry_vals(reason, **movement, quantity=-quantity),
+                self._prepare_entry_vals(
                     reason, **{**movement, "move_id": None}, quantity=quantity
                 ),
             ]
@@ -332,6 +332,7 @@ class StockLedgerDrift(models.Model):
                 **vals,
             }
         )
+        self._announce_cleared()
 
     # --- policies
 

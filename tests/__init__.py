@@ -30,6 +30,7 @@ from . import (
     test_quant_merge,
     test_reconciliation,
     test_reconciliation_contention,
+    test_reconciliation_events,
     test_reconciliation_pages,
     test_reconciliation_runs,
     test_replay,

@@ -216,7 +216,7 @@ class TestReconciliationRuns(ReconciliationCase):
         events = self.env["stock.event.outbox"].search([("channel_id", "=", channel.id)])
         self.assertEqual(
             [(event.event_type, event.quantity) for event in events],
-            [("CORRECTION", 3), ("ADJUSTMENT", -3)],
+            [("DRIFT_FOUND", 0), ("CORRECTION", 3), ("ADJUSTMENT", -3), ("DRIFT_CLEARED", 0)],
         )
 
     # --- events
