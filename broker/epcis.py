@@ -122,6 +122,8 @@ STEPS = {
     "UNRESERVE": 2 * (Step("OBSERVE", NAMESPACE + "releasing_stock"),),
     "OPENING": 2 * (Step("OBSERVE", "stock_taking", "in_progress"),),
     "CORRECTION": (Step("ADD", "other"), Step("DELETE", "other")),
+    "DRIFT_FOUND": 2 * (Step("OBSERVE", "inspecting", "mismatch_quantity"),),
+    "DRIFT_CLEARED": 2 * (Step("OBSERVE", "inspecting", "conformant"),),
     "GAP": 2 * (Step("OBSERVE", None),),
 }
 # Commissioning is for goods with an identifier each.
@@ -227,9 +229,11 @@ def _get_quantity(event):
     """Return the quantity of a quantityList's element, with its unit's code.
 
     Without a code a quantity counts pieces: that of a unit without one is left out, and
-    only told in ``sel:quantity``.
+    only told in ``sel:quantity``. Drifts are of none.
     """
     quantity = abs(event["quantity"] or event["reserved_quantity"])
+    if not quantity:
+        return {}
     uom = event["uom"]
     if uom in UOM_CODES:
         return {"quantity": quantity, "uom": UOM_CODES[uom]}

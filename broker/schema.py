@@ -9,6 +9,7 @@ from .envelope import (
     SCHEMA_VERSION,
     Envelope,
 )
+from .example import SUMMARIES, example_event
 
 EXCHANGE = "odoo.inventory"
 # Recommended for queues that have to keep the order: replicated, one active consumer, and
@@ -20,16 +21,6 @@ QUEUE_ARGUMENTS = {
 }
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 EXAMPLE_DATABASE = "3f6c2f0e-7d1a-4c52-9a55-2f1f5a1d7c11"
-EXAMPLE_QUANTITIES = {
-    "SALE": -5.0,
-    "SUPPLIER_RETURN": -5.0,
-    "TRANSFER_OUT": -5.0,
-    "SCRAP": -5.0,
-    "CONSUMPTION": -5.0,
-    "RESERVE": 0.0,
-    "UNRESERVE": 0.0,
-}
-EXAMPLE_RESERVED = {"RESERVE": 5.0, "UNRESERVE": -5.0}
 BINDING_VERSION = "0.3.0"
 
 
@@ -70,7 +61,12 @@ REFERENCE = {
         "model": _text("Odoo model: a stock move, or the ledger entry itself.", nullable=False),
         "id": _id("Id in that model."),
         "transfer": _text("Reference of the transfer or of the operation."),
-        "origin": _text("Source document, such as a sales order."),
+        "origin": _text(
+            "Source document, such as a sales order. In DRIFT_FOUND and DRIFT_CLEARED, which do "
+            "not change stock, what differs and by how much: 'on_hand 5.0' or 'reserved -2.0' is "
+            "what stock has more than the ledger says, 'reservation 3.0' what is reserved beyond "
+            "the open operations."
+        ),
     },
     "required": ["model", "id", "transfer", "origin"],
 }
@@ -318,7 +314,7 @@ def _get_message(event_type):
             "Published in place of an event that a person skipped: it keeps the sequence "
             "and the quantities."
             if event_type == GAP
-            else f"{name}: a change of stock."
+            else SUMMARIES.get(event_type, f"{name}: a change of stock.")
         ),
         "contentType": message.properties.content_type,
         "headers": {
@@ -336,57 +332,6 @@ def _get_message(event_type):
         "bindings": {"amqp": {"messageType": event_type, "bindingVersion": BINDING_VERSION}},
         "examples": [{"headers": message.properties.headers, "payload": example}],
     }
-
-
-def example_event(event_type):
-    """Return an example of the flat event.
-
-    :param str event_type: one of a ledger entry's types, or GAP
-    """
-    quantity = EXAMPLE_QUANTITIES.get(event_type, 5.0)
-    reserved_quantity = EXAMPLE_RESERVED.get(event_type, 0.0)
-    on_hand, reserved = 15.0 + quantity, 5.0 + reserved_quantity
-    event = {
-        "event_id": "01a1ffed-dbb5-7c9d-b870-bb252ddf7f12",
-        "event_type": event_type,
-        "schema_version": SCHEMA_VERSION,
-        "product_id": 101,
-        "sku": "ABC",
-        "warehouse_id": 4,
-        "warehouse_code": "WH",
-        "quantity": quantity,
-        "reserved_quantity": reserved_quantity,
-        "uom": "Units",
-        "on_hand_after": on_hand,
-        "reserved_after": reserved,
-        "available_after": on_hand - reserved,
-        "sequence": 123,
-        "location_id": 8,
-        "lot": None,
-        "package": None,
-        "owner_id": None,
-        "company_id": 1,
-        "reference": {
-            "model": "stock.move",
-            "id": 991,
-            "transfer": "WH/OUT/00042",
-            "origin": "S00042",
-        },
-        "effective_at": "2026-01-02T03:04:05Z",
-        "recorded_at": "2026-01-02T03:04:05.678Z",
-        "user_id": 2,
-        "correlation_id": None,
-        "causation_id": None,
-        "corrects_event_id": None,
-        "replay": False,
-    }
-    if event_type == GAP:
-        event.update(
-            reference=None,
-            skipped_event_id="01a1ffed-dbb5-7c9d-b870-bb252ddf7f13",
-            skipped_event_type="RECEIPT",
-        )
-    return event
 
 
 def schema_files(event_types):

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from .stock_event_outbox import DEFAULT_KEEP_DAYS
+from .stock_ledger_reconciliation import DEFAULT_KEEP_DAYS as DEFAULT_KEEP_RUN_DAYS
 from .stock_ledger_stockout import DEFAULT_DEMAND_MONTHS
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
@@ -29,6 +30,40 @@ class ResConfigSettings(models.TransientModel):
         config_parameter="stock_event_ledger.demand_months",
     )
 
+    stock_reconciliation_user_id = fields.Many2one(
+        "res.users",
+        string="Responsible for Drifts",
+        config_parameter="stock_event_ledger.reconciliation_user_id",
+    )
+    stock_reconciliation_keep_days = fields.Integer(
+        string="Keep Reconciliations",
+        default=DEFAULT_KEEP_RUN_DAYS,
+        config_parameter="stock_event_ledger.reconciliation_keep_days",
+    )
+    stock_drift_policy_on_hand = fields.Selection(
+        [("ledger", "The ledger follows the quants"), ("quants", "The quants follow the ledger")],
+        string="On Hand Drifts",
+        config_parameter="stock_event_ledger.drift_policy_on_hand",
+    )
+    stock_drift_policy_reserved = fields.Selection(
+        [
+            ("lines", "Reservations follow the move lines"),
+            ("ledger", "The ledger follows the quants"),
+        ],
+        string="Reserved Drifts",
+        config_parameter="stock_event_ledger.drift_policy_reserved",
+    )
+    stock_drift_policy_reservation = fields.Selection(
+        [("lines", "Reservations follow the move lines")],
+        string="Reservation Drifts",
+        config_parameter="stock_event_ledger.drift_policy_reservation",
+    )
+    stock_drift_policy_rollup = fields.Selection(
+        [("rollup", "Rollups are made again from the ledger")],
+        string="Rollup Drifts",
+        config_parameter="stock_event_ledger.drift_policy_rollup",
+    )
+
     @api.constrains("stock_lock_timeout_seconds")
     def _check_stock_lock_timeout_seconds(self):
         # Every app's settings are saved with this one: what somebody has set as a system
@@ -49,6 +84,12 @@ class ResConfigSettings(models.TransientModel):
         for settings in self:
             if settings.stock_event_keep_days < 1:
                 raise ValidationError(self.env._("Confirmed events are kept for one day at least."))
+
+    @api.constrains("stock_reconciliation_keep_days")
+    def _check_stock_reconciliation_keep_days(self):
+        for settings in self:
+            if settings.stock_reconciliation_keep_days < 1:
+                raise ValidationError(self.env._("Reconciliations are kept for one day at least."))
 
     @api.constrains("stock_demand_months")
     def _check_stock_demand_months(self):

@@ -6,6 +6,8 @@ from prometheus_client.registry import Collector
 
 from odoo import api, models
 
+from .stock_ledger_reconciliation import KINDS
+
 PREFIX = "stock_event_ledger_"
 
 
@@ -70,6 +72,7 @@ class StockEventMetrics(models.AbstractModel):
             *self._collect_events(channels),
             *self._collect_workers(),
             *self._collect_backlogs(),
+            *self._collect_reconciliation(),
         ]
 
     @api.model
@@ -162,4 +165,21 @@ class StockEventMetrics(models.AbstractModel):
             "queued_reservations",
             "Moves that wait to be reserved.",
             {(): moves.search_count(moves._get_reservation_queue_domain())},
+        )
+
+    @api.model
+    def _collect_reconciliation(self):
+        drifts = self.env["stock.ledger.drift"]
+        counts = dict(drifts._read_group([("state", "=", "open")], ["kind"], ["__count"]))
+        yield gauge(
+            "open_drifts",
+            "Figures of the stock that have to agree and do not, by kind.",
+            {(kind,): counts.get(kind, 0) for kind, _label in KINDS},
+            ("kind",),
+        )
+        last_clean = self.env["stock.ledger.reconciliation"]._get_last_clean()
+        yield gauge(
+            "last_clean_reconciliation_timestamp_seconds",
+            "When a reconciliation of everything last found no drift; missing if none has.",
+            {(): timestamp(last_clean.started_date)},
         )

@@ -312,6 +312,7 @@ class StockLedgerArchive(models.Model):
         Whatever others commit meanwhile is not in this transaction's snapshot: it stays
         in the ledger, and goes into the next archive.
         """
+        self.env["stock.ledger.backfill"]._check_not_under_way()
         self._check_events_sent()
         total_count, megabytes, last_entry_id, company_ids = self._get_extent()
         self.write({"state": "writing", "last_entry_id": last_entry_id})

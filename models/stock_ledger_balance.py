@@ -3,6 +3,9 @@ from odoo.tools import SQL
 
 from ..fields import HistoricalMany2one
 
+# What changes a stock key, and is no movement of goods into or out of a warehouse.
+STILL_TYPES = ("INTERNAL", "OPENING")
+
 
 class StockLedgerBalance(models.Model):
     """What each stock key has now: on hand, reserved, and when goods last moved."""
@@ -23,7 +26,7 @@ class StockLedgerBalance(models.Model):
     last_movement_date = fields.Datetime(
         readonly=True,
         help="Effective date of the last change of the on-hand quantity, "
-        "movements inside a warehouse aside",
+        "movements inside a warehouse and the opening of the ledger aside",
     )
 
     # An expression index, because the parts of a key that are empty must be equal,
@@ -43,8 +46,8 @@ class StockLedgerBalance(models.Model):
             SELECT product_id, location_id, lot_id, package_id, owner_id, company_id,
                    SUM(quantity), SUM(reserved_quantity),
                    MAX(effective_date)
-                       FILTER (WHERE quantity <> 0 AND event_type <> 'INTERNAL')
-              FROM %s GROUP BY 1, 2, 3, 4, 5, 6
+                       FILTER (WHERE quantity <> 0 AND event_type NOT IN %(still)s)
+              FROM %(source)s GROUP BY 1, 2, 3, 4, 5, 6
                 ON CONFLICT (product_id, location_id, COALESCE(lot_id, 0),
                              COALESCE(package_id, 0), COALESCE(owner_id, 0),
                              COALESCE(company_id, 0))
@@ -54,7 +57,8 @@ class StockLedgerBalance(models.Model):
                     last_movement_date =
                         GREATEST(balance.last_movement_date, EXCLUDED.last_movement_date)
             """,
-            source,
+            still=STILL_TYPES,
+            source=source,
         )
         return [("balance", query)]
 
@@ -74,13 +78,5 @@ class StockLedgerBalance(models.Model):
 
     @api.model
     def _query_remaining(self, since):
-        return SQL(
-            """
-            (SELECT product_id, location_id, lot_id, package_id, owner_id, company_id,
-                    event_type, quantity, reserved_quantity,
-                    CASE WHEN event_type <> 'OPENING' OR effective_date >= %s
-                         THEN effective_date END AS effective_date
-               FROM stock_ledger_entry) entry
-            """,
-            since,
-        )
+        # What was archived has opening entries, which are no movements.
+        return SQL("stock_ledger_entry")

@@ -79,18 +79,23 @@ class StockLedgerClosing(models.Model):
         """Changes by key and period."""
         return SQL(
             """
-            SELECT %(key)s,
-                   date_trunc('month', effective_date)::date - 1 + (%(days)s)[
-                       width_bucket(EXTRACT(day FROM effective_date)::integer, %(days)s)
-                   ] AS date,
-                   SUM(quantity) AS amount
+            SELECT %(key)s, %(date)s AS date, SUM(quantity) AS amount
               FROM %(source)s
              WHERE quantity <> 0
              GROUP BY 1, 2, 3, 4, 5, 6, 7
             """,
             key=KEY,
-            days=list(PERIOD_DAYS),
+            date=self._query_date(),
             source=source,
+        )
+
+    @api.model
+    def _query_date(self):
+        """Return the first day of the period of an ``effective_date``."""
+        return SQL(
+            """date_trunc('month', effective_date)::date - 1 + (%(days)s)[
+                   width_bucket(EXTRACT(day FROM effective_date)::integer, %(days)s)]""",
+            days=list(PERIOD_DAYS),
         )
 
     @api.model

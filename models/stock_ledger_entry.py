@@ -23,6 +23,8 @@ EVENT_TYPES = [
     ("UNRESERVE", "Unreserve"),
     ("OPENING", "Opening"),
     ("CORRECTION", "Correction"),
+    ("DRIFT_FOUND", "Drift Found"),
+    ("DRIFT_CLEARED", "Drift Cleared"),
 ]
 
 
@@ -40,7 +42,7 @@ def _get_existing_by_id(records):
 
 
 class StockLedgerEntry(models.Model):
-    """One effective change of the stock of one stock key. Append-only.
+    """One effective change of the stock of one stock key, or word of its drift. Append-only.
 
     Entries are written by ``_flush_buffer`` (through ``stock.quant``) and by ``_append``,
     by nothing else; a database trigger refuses every change of a written one. Only
@@ -111,8 +113,9 @@ class StockLedgerEntry(models.Model):
     )
 
     _effective = models.Constraint(
-        "CHECK (quantity <> 0 OR reserved_quantity <> 0)",
-        "A ledger entry changes the on-hand or the reserved quantity.",
+        """CHECK ((quantity <> 0 OR reserved_quantity <> 0)
+                  = (event_type NOT IN ('DRIFT_FOUND', 'DRIFT_CLEARED')))""",
+        "A ledger entry changes the on-hand or the reserved quantity, or tells of a drift.",
     )
     # Serves the movements of one product in a period.
     _product_date_idx = models.Index("(product_id, effective_date)")
@@ -323,10 +326,14 @@ class StockLedgerEntry(models.Model):
     @api.model
     def _after_append(self, entry_ids):
         """Derive from new entries what must commit with them: the outbox."""
-        # SQL wrote what the reports are made of.
+        self._invalidate_reports()
+        self.env["stock.event.outbox"]._enqueue(entry_ids)
+
+    @api.model
+    def _invalidate_reports(self):
+        """Have reports read again: SQL wrote what they are made of."""
         for name in self.pool["stock.ledger.report"]._inherit_children:
             self.env[name].invalidate_model()
-        self.env["stock.event.outbox"]._enqueue(entry_ids)
 
     # --- event types ---
 

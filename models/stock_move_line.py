@@ -1,6 +1,6 @@
 from odoo import api, models
 
-from ..cause import LineBatch, LineCause, LineSnapshot, caused_by
+from ..cause import LineBatch, LineCause, LineSnapshot, StockKey, caused_by
 from ..locking import current_collector
 from ..takings import collecting_takings
 
@@ -90,4 +90,21 @@ class StockMoveLine(models.Model):
             lot_id=self.lot_id.id or None,
             package_ids=(self.package_id.id or None, self.result_package_id.id or None),
             owner_id=self.owner_id.id or None,
+        )
+
+    def _holds_reservation(self):
+        """Tell whether the line's quantity is reserved on a quant, as Odoo decides it."""
+        if self.move_id:
+            return not self.move_id._should_bypass_reservation(self.location_id)
+        return self.product_id.is_storable and not self.location_id.should_bypass_reservation()
+
+    def _get_reserved_key(self):
+        """Return the StockKey that the line reserves."""
+        return StockKey(
+            self.product_id.id,
+            self.location_id.id,
+            self.lot_id.id or None,
+            self.package_id.id or None,
+            self.owner_id.id or None,
+            self.location_id.company_id.id or None,
         )

@@ -5,5 +5,6 @@ from . import (
     stock_ledger_report_at_date,
     stock_ledger_report_card,
     stock_ledger_report_movement,
+    stock_ledger_report_opening,
     stock_ledger_report_stock,
 )

@@ -5,6 +5,8 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 from odoo.tools.date_utils import date_range
 
+from ..models.stock_ledger_balance import STILL_TYPES
+
 DAYS_A_YEAR = 365
 # The context key of the products that are being read. It can only leave rows out.
 PRODUCTS = "stock_event_ledger_products"
@@ -74,7 +76,9 @@ class StockLedgerReportAgeing(models.Model):
         help="Physical less reserved, in the product's unit of measure",
     )
     last_movement_date = fields.Datetime(
-        "Last Movement", readonly=True, help="Movements inside the warehouse aside"
+        "Last Movement",
+        readonly=True,
+        help="Movements inside the warehouse and the opening of the ledger aside",
     )
     idle_days = fields.Integer(
         "Days Since Movement",
@@ -192,7 +196,7 @@ class StockLedgerReportAgeing(models.Model):
                       FROM stock_ledger_balance WHERE %(products)s
                      UNION ALL
                     SELECT NULL, id, product_id, location_id, quantity, reserved_quantity,
-                           CASE WHEN quantity <> 0 AND event_type <> 'INTERNAL'
+                           CASE WHEN quantity <> 0 AND event_type NOT IN %(still)s
                                 THEN effective_date END
                       FROM stock_ledger_delta WHERE %(products)s) AS figures
               JOIN stock_location location ON location.id = figures.location_id
@@ -200,6 +204,7 @@ class StockLedgerReportAgeing(models.Model):
              GROUP BY product_id, location.warehouse_id, location.company_id
             """,
             products=self._query_products(),
+            still=STILL_TYPES,
         )
 
     def _query_demand(self):

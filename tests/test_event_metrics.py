@@ -176,11 +176,34 @@ class TestEventMetrics(HttpCase, ChannelCase):
         self.assertGreater(after["unfolded_deltas",], before["unfolded_deltas",])
         self.assertEqual(after["queued_reservations",], before["queued_reservations",] + 1)
 
+    def test_reconciliation(self):
+        values = self._scrape()
+        self.assertNotIn(("last_clean_reconciliation_timestamp_seconds",), values)
+        runs = self.env["stock.ledger.reconciliation"]
+        clean = runs._reconcile()
+        self._receive(self.product, 5)
+        self.env.cr.flush()
+        self.env.cr.execute(
+            "UPDATE stock_quant SET quantity = 6 WHERE product_id = %s AND quantity = 5",
+            [self.product.id],
+        )
+        self.env.invalidate_all()
+        runs._reconcile()
+        values = self._scrape()
+        self.assertEqual(
+            (values["open_drifts", "on_hand"], values["open_drifts", "rollup"]), (1, 0)
+        )
+        date = clean.started_date - fields.Datetime.to_datetime("1970-01-01")
+        self.assertEqual(
+            values["last_clean_reconciliation_timestamp_seconds",], date.total_seconds()
+        )
+
     def test_without_channels(self):
         self.env["stock.event.channel"].with_context(active_test=False).search([]).unlink()
         values = self._scrape()
-        self.assertCountEqual(
-            [name for (name,) in values], ["workers", "unfolded_deltas", "queued_reservations"]
+        self.assertEqual(
+            {name for name, *_labels in values},
+            {"workers", "unfolded_deltas", "queued_reservations", "open_drifts"},
         )
 
     def test_queries_do_not_grow_with_channels_and_events(self):

@@ -8,10 +8,10 @@ from odoo.tools import file_open
 
 from ..broker import Envelope
 from ..broker.envelope import DATA_SCHEMA
+from ..broker.example import example_event
 from ..broker.schema import (
     asyncapi_document,
     event_schema,
-    example_event,
     headers_schema,
     schema_files,
 )
@@ -204,9 +204,10 @@ class TestPublishedEvents(EventCase):
                 self.assertEqual(get_errors(event_schema(LEDGER_TYPES), event), [])
                 self.assertEqual(get_errors(headers_schema(), properties.headers), [])
         events = [event for _properties, event in messages]
-        # A movement makes no OPENING, the addon's installation does; nothing makes a
-        # CORRECTION as yet, and a person a GAP.
-        expected = set(LEDGER_TYPES) - {"OPENING", "CORRECTION"}
+        # A movement makes no OPENING, the addon's installation does; reconciliation makes
+        # the others, and a person a GAP.
+        others = {"OPENING", "CORRECTION", "DRIFT_FOUND", "DRIFT_CLEARED"}
+        expected = set(LEDGER_TYPES) - others
         self.assertEqual({event["event_type"] for event in events}, expected)
         for name in ("lot", "package", "owner_id", "corrects_event_id"):
             self.assertEqual({event[name] is None for event in events}, {True, False}, name)

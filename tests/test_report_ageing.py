@@ -65,7 +65,7 @@ class TestReportAgeing(HistoryCase):
         return [run for run in runs if run[0] >= first_day]
 
     def _get_expected(self, entries):
-        moved = [e.effective_date for e in entries if e.event_type != "INTERNAL"]
+        moved = [e.effective_date for e in entries if e.event_type not in ("INTERNAL", "OPENING")]
         last = max(moved, default=False)
         idle = (TODAY - last.date()).days if last else None
         demand = -sum(

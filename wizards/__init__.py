@@ -1,6 +1,8 @@
 from . import (
     base_partner_merge,
     stock_event_replay,
+    stock_ledger_correction,
+    stock_ledger_reconcile,
     stock_ledger_archive,
     stock_ledger_at_date,
     stock_ledger_card,

@@ -77,8 +77,8 @@ class StockLedgerArchiveWizard(models.TransientModel):
         """Queue one archive per month that has entries, from the oldest to the chosen one.
 
         :return: the action of the archives
-        :raises UserError: when the month is too recent, nothing is left to archive, or an
-            event of the entries is still to be sent
+        :raises UserError: when the month is too recent, nothing is left to archive, history
+            is being entered, or an event of the entries is still to be sent
         """
         self.ensure_one()
         archive = self.env["stock.ledger.archive"]
@@ -108,6 +108,7 @@ class StockLedgerArchiveWizard(models.TransientModel):
             raise UserError(
                 self.env._("There is nothing to archive: the ledger has no entries up to then.")
             )
+        self.env["stock.ledger.backfill"]._check_not_under_way()
         query = self.env["stock.ledger.archive"]._query_is_awaited(self._get_end())
         [[is_awaited]] = self.env.execute_query(query)
         if is_awaited:
