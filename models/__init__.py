@@ -30,6 +30,8 @@ from . import (
     stock_ledger_month,
     stock_ledger_month_location,
     stock_ledger_month_total,
+    stock_ledger_seal,
+    stock_ledger_seal_check,
     stock_ledger_stockout,
     stock_move,
     stock_move_line,
