@@ -37,6 +37,7 @@ from . import (
     test_reservation_badge,
     test_reservation_paths,
     test_rollup,
+    test_seal,
     test_stock_card,
     test_stock_card_files,
     test_storefront,
