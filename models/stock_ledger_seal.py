@@ -149,7 +149,6 @@ class StockLedgerSeal(models.Model):
 
     # --- sealing
 
-    @api.model
     def action_seal_now(self):
         """Let the scheduled action seal at once what is not sealed yet.
 
@@ -225,19 +224,18 @@ class StockLedgerSeal(models.Model):
         return {transaction for [transaction] in rows}
 
     @api.model
-    def _seal(self, last_entry_id, max_count=SEALS_PER_TRANSACTION):
-        """Seal entries up to an id, in seals of ENTRIES_PER_SEAL.
+    def _seal(self, last_entry_id):
+        """Seal entries up to an id: SEALS_PER_TRANSACTION seals of ENTRIES_PER_SEAL at most.
 
         :param int last_entry_id: as ``_get_settled_entry_id`` returned it before this
             transaction began
-        :param int max_count: of seals
-        :return: whether something is left
+        :return: whether something may be left
         :raises UserError: when the file of an archive that has to be read is damaged
         """
         last = self.search([], limit=1)
         after_id = self._get_after_id(last.number + 1, last.last_entry_id)
         self._load_all_archived(after_id, last_entry_id)
-        for _i in range(max_count):
+        for _i in range(SEALS_PER_TRANSACTION):
             row = self.env.execute_query_dict(self._query_seal(last, last_entry_id))
             if not row:
                 return False

@@ -38,6 +38,8 @@ from . import (
     test_reservation_paths,
     test_rollup,
     test_seal,
+    test_seal_export,
+    test_seal_order,
     test_stock_card,
     test_stock_card_files,
     test_storefront,
