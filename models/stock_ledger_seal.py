@@ -67,13 +67,12 @@ class StockLedgerSeal(models.Model):
 
     number = fields.Integer(required=True, readonly=True, help="Place in the chain, from 1 on")
     first_entry_id = fields.Integer(
-        "First Entry",
         required=True,
         readonly=True,
         help="Id after the last one of the seal before. There are ids that no entry has.",
     )
     last_entry_id = fields.Integer(
-        "Last Entry", required=True, readonly=True, help="The highest id that is sealed"
+        required=True, readonly=True, help="The highest id that is sealed"
     )
     entry_count = fields.Integer("Entries", required=True, readonly=True)
     sealed_date = fields.Datetime("Sealed", required=True, readonly=True)

@@ -17,7 +17,6 @@ class StockLedgerSealVerify(models.TransientModel):
     date_from = fields.Date("Sealed From", help="In UTC. None: from the first seal on")
     date_to = fields.Date("Sealed Until", help="In UTC. None: up to the last seal")
     expected_hash = fields.Char(
-        "Expected Hash",
         help="The hash of a seal that you have kept elsewhere. When no seal has it any more, "
         "somebody has made the seals anew.",
     )
@@ -37,7 +36,6 @@ class StockLedgerSealVerify(models.TransientModel):
         "verify_id",
         "First Findings",
         readonly=True,
-        help="A thousand at most",
     )
 
     def _get_seals(self):
@@ -120,7 +118,7 @@ class StockLedgerSealFinding(models.TransientModel):
     kind = fields.Selection(FINDING_KINDS, string="What", required=True, readonly=True)
     seal_number = fields.Integer("Seal", readonly=True)
     # No link to the entry: it may be of another company, or gone.
-    entry_id = fields.Integer("Ledger Entry (ID)", readonly=True)
+    entry_id = fields.Integer("Entry ID", readonly=True)
     note = fields.Char("Details", readonly=True)
     explanation = fields.Char(compute="_compute_explanation")
 
