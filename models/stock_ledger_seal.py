@@ -168,7 +168,7 @@ class StockLedgerSeal(models.Model):
         """Seal what was committed before; some seals per transaction."""
         last_entry_id = self._get_settled_entry_id()
         if last_entry_id is None:
-            _logger.info("A transaction writes to the ledger since a minute: sealing later")
+            _logger.info("A transaction has been writing to the ledger for a minute: sealing later")
             retry_at = fields.Datetime.now() + timedelta(minutes=RETRY_MINUTES)
             self.env.ref("stock_event_ledger.cron_seal")._trigger(retry_at)
             return
@@ -235,12 +235,12 @@ class StockLedgerSeal(models.Model):
         after_id = self._get_after_id(last.number + 1, last.last_entry_id)
         self._load_all_archived(after_id, last_entry_id)
         for _i in range(SEALS_PER_TRANSACTION):
-            row = self.env.execute_query_dict(self._query_seal(last, last_entry_id))
-            if not row:
+            rows = self.env.execute_query(self._query_seal(last, last_entry_id))
+            if not rows:
                 return False
-            last = self.browse(row[0]["id"])
-            # A copy of the hash outside of the database, where logs are kept.
-            _logger.info("Ledger sealed: %(number)s up to %(last_entry_id)s, %(hash)s", row[0])
+            last = self.browse(rows[0])
+            # A copy outside of the database, where logs are kept.
+            _logger.info("Seal %s of the ledger: %s", last.number, last.hash)
         return True
 
     @api.model
@@ -275,7 +275,7 @@ class StockLedgerSeal(models.Model):
                          ORDER BY id LIMIT %(limit)s) AS entries
               ) AS seal
              WHERE entry_count > 0
-         RETURNING id, number, last_entry_id, hash
+         RETURNING id
             """,
             hash=self._query_hash(),
             number=last.number + 1,

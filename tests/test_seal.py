@@ -1,4 +1,5 @@
 import datetime
+import gzip
 import hashlib
 import json
 from unittest.mock import patch
@@ -134,12 +135,17 @@ class TestSeal(SealCase):
 
     def test_seal_changed(self):
         _ids, seals = self._append_sealed()
-        self._tamper(
-            "UPDATE stock_ledger_seal SET sealed_date = '2020-01-01' WHERE id = %s",
-            seals[1].id,
-            table="stock_ledger_seal",
-        )
-        self.assertEqual(self._get_findings(), [("seal", seals[1].number, 0)])
+        for column, value in (("sealed_date", "2020-01-01"), ("entry_count", 2), ("hash", "0")):
+            with self.subTest(column=column), self.env.cr.savepoint() as savepoint:
+                self._tamper(
+                    "UPDATE stock_ledger_seal SET %s = %s WHERE id = %s",
+                    SQL.identifier(column),
+                    value,
+                    seals[2].id,
+                    table="stock_ledger_seal",
+                )
+                self.assertEqual(self._get_findings(), [("seal", seals[2].number, 0)])
+                savepoint.rollback()
 
     def test_located_or_not_it_is_found(self):
         ids, seals = self._append_sealed()
@@ -294,21 +300,30 @@ class TestSeal(SealCase):
         self._append_sealed(3)
         self._append((0, 1, "RECEIPT", MARCH))
         archive = self._archive()
-        self._tamper(
-            "UPDATE ir_attachment SET db_datas = 'lost' WHERE id = %s",
-            archive.attachment_id.id,
-            table="ir_attachment",
-        )
+        self._replace_file(archive, b"lost")
         self.assertEqual({kind for kind, *_ in self._get_findings()}, {"archive", "removed"})
         with self.assertRaisesRegex(UserError, "Archive 2023-03"):
             self._seal_all()
-        # With the checksum of what it is now.
+        # By somebody who changes the checksum too.
+        for content in (b"lost", gzip.compress(b"id\nx"), gzip.compress(b"no column\n1")):
+            self._replace_file(archive, content)
+            checksum = hashlib.sha256(content).hexdigest()
+            self._tamper(
+                "UPDATE stock_ledger_archive SET checksum = %s",
+                checksum,
+                table="stock_ledger_archive",
+            )
+            with mute_logger("odoo.sql_db"):
+                kinds = {kind for kind, *_ in self._get_findings()}
+            self.assertEqual(kinds, {"archive", "removed"}, content)
+
+    def _replace_file(self, archive, content):
         self._tamper(
-            "UPDATE stock_ledger_archive SET checksum = %s",
-            hashlib.sha256(b"lost").hexdigest(),
-            table="stock_ledger_archive",
+            "UPDATE ir_attachment SET db_datas = %s WHERE id = %s",
+            content,
+            archive.attachment_id.id,
+            table="ir_attachment",
         )
-        self.assertEqual({kind for kind, *_ in self._get_findings()}, {"archive", "removed"})
 
     # --- the scheduled action
 

@@ -1,4 +1,7 @@
+import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from odoo import SUPERUSER_ID, api
 
@@ -69,3 +72,32 @@ class TestSealOrder(ContentionCase):
             self.assertLess(low, high)
             self.assertEqual(self._seal_and_verify(high), high)
             later_cursor.rollback()
+
+    def test_sealing_while_others_write(self):
+        """No entry appears in a range that is sealed."""
+        self._create_stock(1)
+        seals_before = self._count_seals()
+        with ThreadPoolExecutor(4) as pool:
+            writers = [pool.submit(self._write_at_random, seed) for seed in range(4)]
+            while not all(writer.done() for writer in writers):
+                self._seal_and_verify(self._get_settled_entry_id(60))
+        for writer in writers:
+            writer.result()
+        self._seal_and_verify(self._get_settled_entry_id(60))
+        self.assertGreater(self._count_seals(), seals_before + 1)
+        with self._session() as env:
+            self.assertFalse(env["stock.ledger.seal"]._count_unsealed())
+
+    def _count_seals(self):
+        with self._session() as env:
+            return env["stock.ledger.seal"].search_count([])
+
+    def _write_at_random(self, seed):
+        choice = random.Random(seed)
+        for _i in range(30):
+            with self.registry.cursor() as cr:
+                env = api.Environment(cr, SUPERUSER_ID, {})
+                for _j in range(choice.randint(1, 3)):
+                    self._append(env)
+                    time.sleep(choice.random() / 50)
+                (cr.rollback if choice.random() < 0.2 else cr.commit)()
