@@ -269,10 +269,7 @@ class StockLedgerSeal(models.Model):
                        STRING_AGG(int4send(id) || substring(digest FOR 4), '' ORDER BY id)
                            AS fingerprints,
                        STRING_AGG(digest, '' ORDER BY id) AS digests
-                  FROM (SELECT id, %(digest)s AS digest
-                          FROM (%(rows)s) AS canonical
-                         WHERE id > %(after)s AND id <= %(last)s
-                         ORDER BY id LIMIT %(limit)s) AS entries
+                  FROM (SELECT id, %(digest)s AS digest FROM (%(rows)s) AS canonical) AS entries
               ) AS seal
              WHERE entry_count > 0
          RETURNING id
@@ -282,32 +279,41 @@ class StockLedgerSeal(models.Model):
             first=last.last_entry_id + 1,
             previous_hash=last.hash or NO_HASH,
             digest=self._query_digest(),
-            rows=self._query_canonical_rows(),
-            after=self._get_after_id(last.number + 1, last.last_entry_id),
-            last=last_entry_id,
-            limit=ENTRIES_PER_SEAL,
+            rows=self._query_canonical_rows(
+                SQL(
+                    "id > %s AND id <= %s ORDER BY id LIMIT %s",
+                    self._get_after_id(last.number + 1, last.last_entry_id),
+                    last_entry_id,
+                    ENTRIES_PER_SEAL,
+                )
+            ),
         )
 
     # --- what is hashed: never to be changed, or no seal will match any more
 
     @api.model
-    def _query_canonical_rows(self):
-        """Return the query of each entry's id and canonical row (``line``).
+    def _query_canonical_rows(self, condition):
+        """Return the query of the ids and canonical rows (``line``) of some entries.
 
         A list, since an object with names takes three times as long. Quantities have no zeros
         at the end, dates are in UTC, with a fraction where there is one. What is missing is
         null, unlike an empty text.
+
+        :param SQL condition: which entries; here, so that rows are made of these only
         """
         return SQL(
             """
-            SELECT id, json_build_array(%s)::text AS line
-              FROM (SELECT * FROM stock_ledger_entry
-                    UNION ALL SELECT * FROM stock_ledger_seal_archived) AS entry
+            SELECT id, json_build_array(%(columns)s)::text AS line
+              FROM (SELECT *
+                      FROM (SELECT * FROM stock_ledger_entry
+                            UNION ALL SELECT * FROM stock_ledger_seal_archived) AS ledger
+                     WHERE %(condition)s) AS entry
             """,
-            SQL(", ").join(
+            columns=SQL(", ").join(
                 SQL("trim_scale(%s)" if "quantity" in column else "%s", SQL.identifier(column))
                 for column in COLUMNS
             ),
+            condition=condition,
         )
 
     @api.model

@@ -157,16 +157,18 @@ class StockLedgerSeal(models.Model):
             SELECT id
               FROM stock_ledger_seal AS seal,
                    LATERAL (SELECT STRING_AGG(%(digest)s, '' ORDER BY id) AS digests
-                              FROM (%(rows)s) AS canonical
-                             WHERE id > CASE number WHEN 1 THEN %(lowest)s
-                                        ELSE first_entry_id - 1 END
-                               AND id <= last_entry_id) AS entries
+                              FROM (%(rows)s) AS canonical) AS entries
              WHERE id = ANY(%(ids)s) AND hash IS DISTINCT FROM %(hash)s
              ORDER BY number
             """,
             digest=self._query_digest(),
-            rows=self._query_canonical_rows(),
-            lowest=self._get_after_id(1, 0),
+            rows=self._query_canonical_rows(
+                SQL(
+                    """id > CASE number WHEN 1 THEN %s ELSE first_entry_id - 1 END
+                       AND id <= last_entry_id""",
+                    self._get_after_id(1, 0),
+                )
+            ),
             ids=self.ids,
             hash=self._query_hash(),
         )
@@ -181,10 +183,9 @@ class StockLedgerSeal(models.Model):
         sealed = dict(struct.iter_unpack(">i4s", content[: len(content) // 8 * 8]))
         rows = self.env.execute_query(
             SQL(
-                "SELECT id, substring(%s FOR 4) FROM (%s) AS canonical WHERE %s ORDER BY id",
+                "SELECT id, substring(%s FOR 4) FROM (%s) AS canonical ORDER BY id",
                 self._query_digest(),
-                self._query_canonical_rows(),
-                self._query_in_range(),
+                self._query_canonical_rows(self._query_in_range()),
             )
         )
         findings = []
@@ -263,9 +264,8 @@ class StockLedgerSeal(models.Model):
     def _get_canonical_rows(self):
         rows = self.env.execute_query(
             SQL(
-                "SELECT line FROM (%s) AS canonical WHERE %s ORDER BY id",
-                self._query_canonical_rows(),
-                self._query_in_range(),
+                "SELECT line FROM (%s) AS canonical ORDER BY id",
+                self._query_canonical_rows(self._query_in_range()),
             )
         )
         return [line for [line] in rows]
