@@ -36,6 +36,8 @@
         "wizards/stock_ledger_at_date_views.xml",
         "wizards/stock_ledger_archive_views.xml",
         "views/stock_ledger_archive_views.xml",
+        "wizards/stock_ledger_seal_verify_views.xml",
+        "views/stock_ledger_seal_views.xml",
         "views/stock_event_channel_views.xml",
         "views/stock_event_outbox_views.xml",
         "views/stock_event_worker_views.xml",
