@@ -1,4 +1,5 @@
 import { registry } from "@web/core/registry";
+import { stepUtils } from "@web_tour/tour_utils";
 
 registry.category("web_tour.tours").add("stock_event_ledger_count", {
     steps: () => [
@@ -36,6 +37,11 @@ registry.category("web_tour.tours").add("stock_event_ledger_count", {
             content: "The user has nothing left to count: see it in the report",
             trigger:
                 "body:not(:has(.modal)) .o_list_view:not(:has(.o_data_row:contains(Tour Product)))",
+        },
+        stepUtils.showAppsMenuItem(),
+        {
+            trigger: ".o_app[data-menu-xmlid='stock.menu_stock_root']",
+            run: "click",
         },
         {
             trigger: ".o_menu_sections button:contains(Stock Ledger)",
