@@ -63,14 +63,6 @@ class StockMoveLine(models.Model):
         with self._checking_takings():
             return super()._action_done()
 
-    def _free_reservation(self, *args, **kwargs):
-        # Core turns its cache of quants off by None, which inserting a quant cannot do with:
-        # it does when other sessions hold all rows of the stock key.
-        context = {**self.env.context}
-        if context.get("quants_cache", False) is None:
-            del context["quants_cache"]
-        return super(StockMoveLine, self.with_context(context))._free_reservation(*args, **kwargs)
-
     def _checking_takings(self):
         return collecting_takings(self.env["stock.quant"]._check_takings)
 
