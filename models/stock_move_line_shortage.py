@@ -60,7 +60,8 @@ class StockMoveLine(models.Model):
         context = dict(self.env.context)
         if context.get("quants_cache", False) is None:
             del context["quants_cache"]
-        return super(StockMoveLine, self.with_context(context))._free_reservation(
+        line = self.with_context(context)  # pylint: disable=context-overridden
+        return super(StockMoveLine, line)._free_reservation(
             product_id, location_id, quantity, ml_ids_to_ignore=ml_ids_to_ignore, **key
         )
 

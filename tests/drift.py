@@ -55,11 +55,11 @@ def _query_reservation_drifts():
 
 
 def _query_double_entry_drifts():
-    """What leaves one place arrives at another: each move adds up to nothing."""
+    """Return the moves that do not add up to nothing: what leaves one place reaches another."""
     return SQL(
         """
         SELECT product_id, move_id, SUM(quantity) FROM stock_ledger_entry
-         WHERE event_type <> 'OPENING'
+         WHERE move_id IS NOT NULL
          GROUP BY product_id, move_id
         HAVING SUM(quantity) <> 0
         """

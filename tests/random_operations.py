@@ -332,7 +332,7 @@ class RandomOperations:
             {"quant_ids": quants.ids, "inventory_adjustment_name": "Yearly"}
         )
         if action := wizard.action_apply():
-            conflict = quants.env[action["res_model"]].with_context(action["context"]).create({})
+            conflict = quants.env[action["res_model"]].with_context(**action["context"]).create({})
             # Another request.
             self.env.invalidate_all()
             if self._one_in(2):

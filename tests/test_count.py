@@ -165,7 +165,7 @@ class TestCount(LedgerCase):
                 picking.action_confirm()
                 self._validate(picking)
                 action = self._apply(quants)
-                conflict = quants.env[action["res_model"]].with_context(action["context"])
+                conflict = quants.env[action["res_model"]].with_context(**action["context"])
                 self.assertEqual(self._get_counts(), before, "nothing is applied yet")
                 # Another request.
                 self.env.invalidate_all()
