@@ -19,7 +19,7 @@ def find_drifts(env):
         "double entry": env.execute_query(_query_double_entry_drifts()),
         **{
             f"ledger and {name} rollup": get_period_differences(env, name)
-            for name in ("day", "month", "month.total")
+            for name in ("day", "month", "month.total", "month.location")
         },
     }
     return {name: rows for name, rows in drifts.items() if rows}
