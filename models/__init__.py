@@ -39,6 +39,7 @@ from . import (
     stock_ledger_drift_cause,
     stock_ledger_drift_correction,
     stock_ledger_drift_event,
+    stock_ledger_self_check,
     stock_ledger_stockout,
     stock_move,
     stock_move_line,

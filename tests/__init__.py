@@ -42,6 +42,7 @@ from . import (
     test_reservation_badge,
     test_reservation_paths,
     test_rollup,
+    test_self_check,
     test_stock_card,
     test_stock_card_files,
     test_storefront,
