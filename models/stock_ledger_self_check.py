@@ -131,9 +131,9 @@ class StockLedgerSelfCheck(models.AbstractModel):
             )
         else:
             text = self.env._(
-                "The last clean run over everything was on %s (UTC). Reconcile now, and see "
-                "whether the scheduled actions run.",
-                last_date or "-",
+                "The last clean run over everything: %s. Reconcile now, and see whether the "
+                "scheduled actions run.",
+                self.env._("%s (UTC)", last_date) if last_date else self.env._("none yet"),
             )
         return Check(self.env._("Last clean reconciliation"), is_ok, text)
 
