@@ -79,16 +79,16 @@ class StockLedgerSelfCheck(models.AbstractModel):
     @api.model
     def _check_worker(self):
         workers = self.env["stock.event.worker"]
-        alive = workers.search([("heartbeat_date", ">=", workers._get_gone_date())], limit=1)
+        last = workers.search([], order="heartbeat_date desc", limit=1)
         cron = self.env.ref("stock_event_ledger.cron_relay", raise_if_not_found=False)
-        is_ok = bool(alive)
-        if alive:
-            text = self.env._("%s is at work.", alive.name)
-        elif workers._is_missed():
+        is_ok = bool(last and not last.is_gone)
+        if is_ok:
+            text = self.env._("%s is at work.", last.name)
+        elif last:
             text = self.env._(
                 "The worker has not been heard of since %s. Start it again, or forget it under "
                 "Stock Ledger > Events > Workers.",
-                max(workers.search([]).mapped("heartbeat_date")),
+                last.heartbeat_date,
             )
         elif cron and cron.active:
             is_ok = True
@@ -102,7 +102,7 @@ class StockLedgerSelfCheck(models.AbstractModel):
 
     @api.model
     def _check_channels(self):
-        channels = self.env["stock.event.channel"].search([])
+        channels = self.env["stock.event.channel"].search([("active", "=", True)])
         troubles = [
             f"{channel.name}: {text}"
             for channel in channels
