@@ -12,8 +12,10 @@ def uninstall_hook(env):
         SQL(
             """DROP FUNCTION IF EXISTS stock_ledger_entry_refuse_change() CASCADE;
             DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE;
+            DROP FUNCTION IF EXISTS stock_ledger_count_refuse_change() CASCADE;
             DROP FUNCTION IF EXISTS stock_ledger_archive_refuse_change() CASCADE;
             DROP FUNCTION IF EXISTS stock_ledger_archive_refuse_unfinished() CASCADE;
+            DROP FUNCTION IF EXISTS stock_ledger_seal_refuse_change() CASCADE;
             DROP FUNCTION IF EXISTS stock_event_ledger_lock_keys;
             DROP FUNCTION IF EXISTS stock_event_ledger_lock_row"""
         )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 TIMEOUT_SECONDS = 60
 PAGE = 80
 COUNT_LIMIT = 10_001
-MOVED = ("net_quantity:sum", "in_quantity:sum", "out_quantity:sum", "entry_count:sum")
-LINES = ("quantity_product_uom:sum", "__count")
+MOVED = ("net_quantity:sum", "in_quantity:sum", "out_quantity:sum")
+LINES = ("quantity_product_uom:sum",)
 DONE = ("state", "=", "done")
 ON_HAND = ("location_id.usage", "in", ["internal", "transit"])
 
@@ -47,15 +47,17 @@ def read_page(model, domain=(), context=None, view=""):
 
 
 def read_groups(model, domain, groupby, aggregates, context=None):
-    """Return the Call for all groups of a list or chart."""
-    kwargs = {"domain": list(domain), "groupby": list(groupby), "aggregates": list(aggregates)}
+    """Return the Call for all groups of a list or chart, which the web client also counts."""
+    aggregates = [*aggregates, "__count"]
+    kwargs = {"domain": list(domain), "groupby": list(groupby), "aggregates": aggregates}
     return Call(model, "formatted_read_group", kwargs, context or {})
 
 
 def read_pivot(model, domain, row, column, aggregates):
-    """Return the Call for a pivot table: its cells, and the totals of rows and columns."""
+    """Return the Call for a pivot table: its cells, the totals of rows and columns, counts."""
+    aggregates = [*aggregates, "__count"]
     sets = [[], [row], [column], [row, column]]
-    kwargs = {"domain": list(domain), "grouping_sets": sets, "aggregates": list(aggregates)}
+    kwargs = {"domain": list(domain), "grouping_sets": sets, "aggregates": aggregates}
     return Call(model, "formatted_read_grouping_sets", kwargs)
 
 

@@ -32,6 +32,7 @@ LEDGER_TABLES = (
     "stock_ledger_day",
     "stock_ledger_month",
     "stock_ledger_month_total",
+    "stock_ledger_month_location",
     "stock_ledger_closing",
 )
 ODOO_TABLES = ("stock_move", "stock_move_line")

@@ -5,6 +5,7 @@ on, and with ``warm_up`` and ``wait_for_calm`` for that.
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from .figures import compare, summarize
 from .report import say
@@ -48,7 +49,10 @@ class Run:
         samples = [{"plain": figures} for figures in reused[number : number + 1]]
         samples = samples or [{} for _pair in range(case.pairs)]
         names = [name for name in self.sites if name not in samples[0]]
-        prepared = {name: case.prepare(self._places[name], processes) for name in names}
+        # Nothing is timed yet, so that both may at the same time.
+        with ThreadPoolExecutor() as executor:
+            ready = executor.map(lambda name: case.prepare(self._places[name], processes), names)
+            prepared = dict(zip(names, ready, strict=True))
         for name in names:
             # Without it, the plan of a query depends on when autovacuum comes by.
             self.sites[name].query("ANALYZE")

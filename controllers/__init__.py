@@ -1,1 +1,1 @@
-from . import metrics, schemas, stock_card
+from . import metrics, schemas, seals, stock_card

@@ -1,5 +1,7 @@
 from odoo import fields, models
 
+from ..fields import HistoricalMany2one
+
 
 class StockLedgerMonth(models.Model):
     """Movements by month: what makes years of history cheap."""
@@ -10,6 +12,7 @@ class StockLedgerMonth(models.Model):
     _log_access = False
     _period = "month"
 
+    product_id = HistoricalMany2one("product.product", required=True, readonly=True)
     event_type = fields.Selection(
         lambda self: self.env["stock.ledger.entry"]._get_event_types(),
         required=True,

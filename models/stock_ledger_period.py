@@ -8,7 +8,7 @@ DIMENSIONS = ("product_id", "location_id", "event_type")
 
 
 class StockLedgerPeriod(models.AbstractModel):
-    """What came in and went out per product, location and mostly event type in a period.
+    """What came in and went out per location in a period, by product, event type or both.
 
     Periods are those of UTC, as in Odoo's own stock reports. In and out are told by the
     entries' sign: a reversal of a receipt goes out.
@@ -22,7 +22,6 @@ class StockLedgerPeriod(models.AbstractModel):
     _period = None
 
     date = fields.Date(required=True, readonly=True, help="First day of the period")
-    product_id = HistoricalMany2one("product.product", required=True, readonly=True)
     location_id = HistoricalMany2one("stock.location", required=True, readonly=True)
     in_quantity = fields.Float(digits="Product Unit", required=True, readonly=True)
     out_quantity = fields.Float(digits="Product Unit", required=True, readonly=True)

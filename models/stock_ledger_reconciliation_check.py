@@ -254,21 +254,39 @@ class StockLedgerReconciliation(models.Model):
         # suspects is decided by the move lines themselves.
         keys = [StockKey(*key) for *key, _quants, _count in rows]
         reserved = self._get_reserved_by_lines(keys)
-        drifts = []
-        for *key, quants, _count in rows:
-            lines, quants = reserved[StockKey(*key)], Decimal(quants)
-            if lines != quants:
-                drifts.append(
-                    {
-                        "kind": "reservation",
-                        **StockKey(*key)._asdict(),
-                        "quant_quantity": quants,
-                        "line_quantity": lines,
-                        "difference": quants - lines,
-                    }
-                )
+        on_quants = {StockKey(*key): Decimal(quants) for *key, quants, _count in rows}
+        differences = {key: quants - reserved[key] for key, quants in on_quants.items()}
+        drifts = [
+            {
+                "kind": "reservation",
+                **key._asdict(),
+                "quant_quantity": on_quants[key],
+                "line_quantity": reserved[key],
+                "difference": differences[key],
+            }
+            for key in self._filter_unexplained(differences)
+        ]
         count = rows[0][-1] if rows and rows[0][-1] > len(rows) else None
         finding.add(drifts, count)
+
+    @api.model
+    def _filter_unexplained(self, differences):
+        """Return the stock keys whose reservations differ, what Odoo does with lots aside.
+
+        A lot that is not there, it reserves on stock of the same place that has no lot.
+
+        :param differences: by StockKey, how much more the quants have than the move lines
+        """
+        places = defaultdict(dict)
+        for key, difference in differences.items():
+            places[key._replace(lot_id=None)][key] = difference
+        return [
+            key
+            for place in places.values()
+            if sum(place.values()) or any(place[key] > 0 for key in place if key.lot_id)
+            for key in place
+            if place[key]
+        ]
 
     @api.model
     def _query_reservations(self, scope):

@@ -14,6 +14,8 @@ TRIGGERS = {
     "stock_ledger_archive_no_change": True,
     "stock_ledger_archive_no_truncate": True,
     "stock_ledger_archive_finished": True,
+    "stock_ledger_seal_no_change": True,
+    "stock_ledger_seal_no_truncate": True,
 }
 # By the scheduled action there is a clean run each hour, and a full one each day.
 CLEAN_HOURS = 26
@@ -72,8 +74,8 @@ class StockLedgerSelfCheck(models.AbstractModel):
     def _query_triggers(self):
         return SQL(
             """SELECT tgname, tgenabled::text FROM pg_trigger
-                WHERE tgrelid IN ('stock_ledger_entry'::regclass, 'stock_ledger_archive'::regclass)
-                  AND NOT tgisinternal"""
+                WHERE tgname IN %s AND NOT tgisinternal""",
+            tuple(TRIGGERS),
         )
 
     @api.model

@@ -3,6 +3,7 @@ from contextlib import nullcontext
 from odoo import fields, models
 from odoo.tools import SQL
 
+from ..counting import current_counts
 from ..locking import (
     collecting_lines,
     current_collector,
@@ -52,6 +53,11 @@ class StockMove(models.Model):
         result = super().write(vals)
         self.env["stock.ledger.entry"]._change_effective_date(redated)
         return result
+
+    def _action_done(self, cancel_backorder=False):
+        if counts := current_counts():
+            counts.match(self)
+        return super()._action_done(cancel_backorder=cancel_backorder)
 
     # --- reservation ---
 

@@ -55,7 +55,13 @@ class StockMoveLine(models.Model):
             if not quants._gather(product_id, location_id, strict=True, **key)._claim():
                 self._queue_shortage()
                 return None
-        return super()._free_reservation(
+        # Core turns its cache of quants off by None, which it cannot insert a quant with: it
+        # does where no row of the stock key holds all of the reservation that is given up.
+        context = dict(self.env.context)
+        if context.get("quants_cache", False) is None:
+            del context["quants_cache"]
+        line = self.with_context(context)  # pylint: disable=context-overridden
+        return super(StockMoveLine, line)._free_reservation(
             product_id, location_id, quantity, ml_ids_to_ignore=ml_ids_to_ignore, **key
         )
 

@@ -19,6 +19,13 @@ class StockLedgerReport(models.AbstractModel):
         return super()._search(domain, *args, **kwargs)
 
     @api.model
+    def search_fetch(self, domain, field_names=None, **kwargs):
+        # With what record rules look at: to fetch it afterwards makes the report again.
+        if field_names is not None:
+            field_names = [*field_names, "company_id"]
+        return super().search_fetch(domain, field_names, **kwargs)
+
+    @api.model
     def _query_planner_settings(self):
         """Return the query that has PostgreSQL run reports as they are, in memory.
 
@@ -36,25 +43,49 @@ class StockLedgerReport(models.AbstractModel):
         for each of which Odoo's own method parses and joins domains. It also folds and
         expands groups, which reports do not.
         """
-        formatters = [
-            self._web_read_group_groupby_formatter(spec, [group[number] for group in groups])
-            for number, spec in enumerate(groupby)
-        ]
-        known = [{} for _spec in groupby]
-        result = []
-        for group in groups:
-            vals = {"__extra_domain": []}
-            for spec, formatter, seen, value in zip(
-                groupby, formatters, known, group, strict=False
-            ):
-                key = getattr(value, "_ids", value)
-                if key not in seen:
-                    seen[key] = formatter(value)
-                vals[spec], domain = seen[key]
-                vals["__extra_domain"] += domain
-            vals.update(zip(aggregates, group[len(groupby) :], strict=True))
-            result.append(vals)
-        return result
+        columns = list(zip(*groups, strict=True))
+        labels, domains = [], [[] for _group in groups]
+        for spec, values in zip(groupby, columns, strict=False):
+            formatter = self._web_read_group_groupby_formatter(spec, values)
+            # Records are slow keys.
+            keys = [getattr(value, "_ids", value) for value in values]
+            distinct = dict(zip(keys, values, strict=True))
+            formatted = {key: formatter(value) for key, value in distinct.items()}
+            labels.append([formatted[key][0] for key in keys])
+            domains = [
+                domain + formatted[key][1] for domain, key in zip(domains, keys, strict=True)
+            ]
+        names = (*groupby, *aggregates, "__extra_domain")
+        rows = zip(*labels, *columns[len(groupby) :], domains, strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    @api.model
+    def _web_read_group_groupby_formatter(self, groupby_spec, values):
+        """Name the records that groups are of all at once."""
+        field = self._fields.get(groupby_spec)
+        if not field or field.type != "many2one":
+            return super()._web_read_group_groupby_formatter(groupby_spec, values)
+        ids = {value.id for value in values if value}
+        names = self._get_names(field.comodel_name, ids)
+
+        def format_named(value):
+            label = value and (value.id, names[value.id])
+            return label or False, [(groupby_spec, "=", value.id)]
+
+        if ids <= names.keys():
+            return format_named
+        # Some were deleted since.
+        return super()._web_read_group_groupby_formatter(groupby_spec, values)
+
+    @api.model
+    def _get_names(self, model_name, ids):
+        """Return the display names of records by id, those of deleted ones left out."""
+        # sudo: as Odoo's own grouping, which names what the user's rows are of.
+        records = self.env[model_name].sudo().browse(ids)
+        if model_name == "product.product":
+            return records._get_display_names()
+        records = records.exists()
+        return dict(zip(records._ids, records.mapped("display_name"), strict=True))
 
     @api.model
     def _prepare_entries_action(self, domain):

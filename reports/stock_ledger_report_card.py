@@ -74,9 +74,11 @@ class StockLedgerReportCard(models.Model):
 
     @api.depends("picking_id")
     def _compute_partner_id(self):
-        existing = self.picking_id.exists()
+        transfers = self.picking_id.exists()
+        transfers.fetch(["partner_id"])
+        partners = {transfer.id: transfer.partner_id for transfer in transfers}
         for row in self:
-            row.partner_id = (row.picking_id & existing).partner_id
+            row.partner_id = partners.get(row.picking_id.id)
 
     # --- which card ---
 

@@ -62,6 +62,7 @@ class StockLedgerReportMovement(models.Model):
         "stock.ledger.day": _period_fields,
         "stock.ledger.month": _period_fields,
         "stock.ledger.month.total": [name for name in _period_fields if name != "event_type"],
+        "stock.ledger.month.location": [name for name in _period_fields if name != "product_id"],
         "stock.ledger.delta": [
             "product_id",
             "location_id",
@@ -130,7 +131,8 @@ class StockLedgerReportMovement(models.Model):
         return SQL(
             """
             SELECT %(columns)s, SUM(in_quantity) AS in_quantity,
-                   SUM(out_quantity) AS out_quantity, SUM(net_quantity) AS net_quantity,
+                   SUM(out_quantity) AS out_quantity,
+                   SUM(in_quantity) - SUM(out_quantity) AS net_quantity,
                    SUM(entry_count) AS entry_count
               FROM (%(rows)s) AS movement
              GROUP BY %(columns)s
@@ -167,18 +169,21 @@ class StockLedgerReportMovement(models.Model):
     def _query_periods(self):
         """The rollup's rows and, by themselves and with ids below zero, unfolded deltas."""
         rollup = self._get_rollup()
+        # Months are only read of those that have what is asked for.
+        product_id = SQL("product_id" if "product_id" in rollup._fields else "NULL::integer")
+        event_type = SQL("event_type" if "event_type" in rollup._fields else "NULL::varchar")
         return SQL(
             """
-            SELECT id, date, product_id, location_id, %(event_type)s AS event_type, in_quantity,
-                   out_quantity, entry_count
+            SELECT id, date, %(product_id)s AS product_id, location_id,
+                   %(event_type)s AS event_type, in_quantity, out_quantity, entry_count
               FROM %(rollup)s
              UNION ALL
             SELECT -id, date_trunc(%(period)s, effective_date)::date, product_id, location_id,
                    event_type, GREATEST(quantity, 0), GREATEST(-quantity, 0), 1
               FROM stock_ledger_delta WHERE quantity <> 0
             """,
-            # Months of all event types are only read where none is asked for.
-            event_type=SQL("event_type" if "event_type" in rollup._fields else "NULL::varchar"),
+            product_id=product_id,
+            event_type=event_type,
             rollup=SQL.identifier(rollup._table),
             period=rollup._period,
         )
@@ -189,6 +194,8 @@ class StockLedgerReportMovement(models.Model):
         monthly = self._get_monthly()
         if not monthly:
             return self.env["stock.ledger.day"]
+        if not {"product_id", "product_categ_id"} & set(monthly.columns):
+            return self.env["stock.ledger.month.location"]
         by_type = "event_type" in monthly.columns
         return self.env["stock.ledger.month" if by_type else "stock.ledger.month.total"]
 

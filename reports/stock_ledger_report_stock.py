@@ -118,8 +118,12 @@ class StockLedgerReportStock(models.Model):
     def _table_query(self):
         # Changes are few: once for both uses, and planned once, is what makes this quick.
         return SQL(
-            "WITH change AS MATERIALIZED (%s) SELECT %s FROM %s WHERE %s",
-            self._query_changes(),
+            """
+            WITH place AS MATERIALIZED (%s), change AS MATERIALIZED (%s)
+            SELECT %s FROM %s WHERE %s
+            """,
+            self._query_places(),
+            self._query_known_changes(),
             self._query_select(),
             self._query_from(),
             self._query_where(),
@@ -176,40 +180,40 @@ class StockLedgerReportStock(models.Model):
                    COALESCE(change.outgoing, 0) AS outgoing,
                    COALESCE(change.internal, 0) AS internal
               FROM stock_ledger_balance balance
-              LEFT JOIN change ON %s
-             WHERE balance.location_id IN (SELECT id FROM (%s) AS here WHERE place IS NOT NULL)
-            """,
-            self._query_same_key(),
-            self._query_places(),
+              LEFT JOIN change ON change.balance_id = balance.id
+             WHERE balance.location_id IN (SELECT id FROM place WHERE place IS NOT NULL)
+            """
         )
 
     def _query_new(self):
         """Stock keys that have none yet: below zero, the id of what came first."""
         return SQL(
             """
-            SELECT -change.id, change.product_id, change.location_id, change.lot_id,
-                   change.package_id, change.owner_id, change.company_id, change.quantity,
-                   change.reserved, change.incoming, change.outgoing, change.internal
-              FROM change
-             WHERE NOT EXISTS (SELECT FROM stock_ledger_balance balance WHERE %s)
-            """,
-            self._query_same_key(),
+            SELECT -id, product_id, location_id, lot_id, package_id, owner_id, company_id,
+                   quantity, reserved, incoming, outgoing, internal
+              FROM change WHERE balance_id IS NULL
+            """
         )
 
-    def _query_same_key(self):
+    def _query_known_changes(self):
+        """What the balances do not have, by stock key, with the balance that has its key."""
         return SQL(
             """
-            change.product_id = balance.product_id
-            AND change.location_id = balance.location_id
-            AND COALESCE(change.lot_id, 0) = COALESCE(balance.lot_id, 0)
-            AND COALESCE(change.package_id, 0) = COALESCE(balance.package_id, 0)
-            AND COALESCE(change.owner_id, 0) = COALESCE(balance.owner_id, 0)
-            AND COALESCE(change.company_id, 0) = COALESCE(balance.company_id, 0)
-            """
+            SELECT change.*, balance.id AS balance_id
+              FROM (%s) AS change
+              LEFT JOIN stock_ledger_balance balance ON
+                   change.product_id = balance.product_id
+                   AND change.location_id = balance.location_id
+                   AND COALESCE(change.lot_id, 0) = COALESCE(balance.lot_id, 0)
+                   AND COALESCE(change.package_id, 0) = COALESCE(balance.package_id, 0)
+                   AND COALESCE(change.owner_id, 0) = COALESCE(balance.owner_id, 0)
+                   AND COALESCE(change.company_id, 0) = COALESCE(balance.company_id, 0)
+            """,
+            self._query_changes(),
         )
 
     def _query_changes(self):
-        """What the balances do not have, by stock key: unfolded deltas and open moves."""
+        """Unfolded deltas and open moves, by stock key."""
         return SQL(
             """
             SELECT product_id, location_id, lot_id, package_id, owner_id, company_id,
@@ -268,21 +272,24 @@ class StockLedgerReportStock(models.Model):
                    target.id AS target_id, target.company_id AS target_company_id,
                    target.place AS target_place,
                    source.place IS DISTINCT FROM target.place AS crosses
-              FROM stock_move move
-              JOIN product_product product ON product.id = move.product_id
-              JOIN product_template template
-                   ON template.id = product.product_tmpl_id AND template.is_storable
-              JOIN (%(places)s) AS source ON source.id = move.location_id
-              JOIN (%(places)s) AS next ON next.id = move.location_dest_id
-              JOIN (%(places)s) AS final
+              FROM (SELECT move.id, product_id, product_qty, location_id, location_dest_id,
+                           location_final_id
+                      FROM stock_move move
+                      JOIN product_product product ON product.id = move.product_id
+                      JOIN product_template template ON template.id = product.product_tmpl_id
+                     WHERE move.state IN %s AND template.is_storable
+                    -- The planner takes the joins below for a filter, and would look the
+                    -- products up one by one.
+                    OFFSET 0) AS move
+              JOIN place AS source ON source.id = move.location_id
+              JOIN place AS next ON next.id = move.location_dest_id
+              JOIN place AS final
                    ON final.id = COALESCE(move.location_final_id, move.location_dest_id)
-              JOIN (%(places)s) AS target
+              JOIN place AS target
                    ON target.id = CASE WHEN next.place IS NOT DISTINCT FROM final.place
                                        THEN next.id ELSE final.id END
-             WHERE move.state IN %(states)s
             """,
-            places=self._query_places(),
-            states=OPEN_STATES,
+            OPEN_STATES,
         )
 
     def _query_places(self):

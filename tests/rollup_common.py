@@ -32,23 +32,24 @@ def get_reported_stock_at(env, at):
 def get_period_differences(env, name):
     """Return the periods whose rollup and deltas differ from the ledger.
 
-    :param str name: the end of the rollup's name: day, month or month.total
+    :param str name: the end of the rollup's name: day, month, month.total or month.location
     """
     columns = SQL("date, product_id, location_id, event_type")
     event_type = SQL("NULL::varchar" if name == "month.total" else "event_type")
+    product_id = SQL("NULL::integer" if name == "month.location" else "product_id")
     query = SQL(
         """
         SELECT %(columns)s, SUM(ins), SUM(outs), SUM(entries) FROM (
-            SELECT date, product_id, location_id, %(event_type)s AS event_type,
+            SELECT date, %(product_id)s AS product_id, location_id, %(event_type)s AS event_type,
                    in_quantity AS ins, out_quantity AS outs, entry_count AS entries
               FROM %(table)s
              UNION ALL
-            SELECT date_trunc(%(period)s, effective_date)::date, product_id, location_id,
+            SELECT date_trunc(%(period)s, effective_date)::date, %(product_id)s, location_id,
                    %(event_type)s, CASE WHEN quantity > 0 THEN quantity ELSE 0 END,
                    CASE WHEN quantity < 0 THEN -quantity ELSE 0 END, 1
               FROM stock_ledger_delta WHERE quantity <> 0
              UNION ALL
-            SELECT date_trunc(%(period)s, effective_date)::date, product_id, location_id,
+            SELECT date_trunc(%(period)s, effective_date)::date, %(product_id)s, location_id,
                    %(event_type)s, CASE WHEN quantity > 0 THEN -quantity ELSE 0 END,
                    CASE WHEN quantity < 0 THEN quantity ELSE 0 END, -1
               FROM stock_ledger_entry WHERE quantity <> 0
@@ -58,6 +59,7 @@ def get_period_differences(env, name):
         """,
         columns=columns,
         event_type=event_type,
+        product_id=product_id,
         table=SQL.identifier(env[f"stock.ledger.{name}"]._table),
         period=name.partition(".")[0],
     )

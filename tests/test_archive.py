@@ -28,6 +28,7 @@ ROLLUPS = {
     "stock_ledger_month": SQL(
         "product_id, location_id, event_type, date, in_quantity, entry_count"
     ),
+    "stock_ledger_month_location": SQL("location_id, event_type, date, out_quantity, entry_count"),
     "stock_ledger_month_total": SQL("product_id, location_id, date, out_quantity, entry_count"),
 }
 

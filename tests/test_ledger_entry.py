@@ -352,6 +352,22 @@ class TestLedgerEntry(LedgerCase):
         self.assertEntries(unreserved, [("UNRESERVE", self.stock, 0, -5)])
         self.assertLedgerBalanced()
 
+    def test_free_reservation_that_several_rows_hold(self):
+        self._receive(self.product, 4)
+        reserved = self._create_picking("out", {self.product: 4})
+        reserved.action_confirm()
+        quant = self.env["stock.quant"]._gather(self.product, self.stock, strict=True)
+        # What is left where half of it was reserved beside a lock.
+        quant.reserved_quantity = 2
+        key = {"product_id": self.product.id, "location_id": self.stock.id}
+        quant.create({**key, "quantity": 0, "reserved_quantity": 2})
+        forced = self._create_picking("out", {self.product: 4})
+        forced.action_confirm()
+        forced.move_ids.quantity = 4
+        self._validate(forced)
+        self.assertEqual((reserved.state, forced.state), ("confirmed", "done"))
+        self.assertLedgerBalanced()
+
     # --- what identifies stock ---
 
     def test_serials(self):

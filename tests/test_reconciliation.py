@@ -1,5 +1,6 @@
 from contextlib import closing
 
+from odoo import Command
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
@@ -55,6 +56,22 @@ class TestReconciliation(ReconciliationCase):
             self.assertClean()
             self.assertClean(is_full=False)
             self._fold_all()
+
+    def test_a_lot_that_is_not_there_is_reserved_without_it(self):
+        self._execute("UPDATE stock_quant SET lot_id = NULL WHERE lot_id = %s", self.lot.id)
+        self._reconcile()
+        self._correct(self._get_open(), "ledger")
+        delivery = self._create_picking("out", {self.lot_product: 2})
+        delivery.move_ids.move_line_ids = [
+            Command.create(
+                {"product_id": self.lot_product.id, "lot_id": self.lot.id, "quantity": 2}
+            )
+        ]
+        self.assertEqual(self._get_quants(self.lot_product).reserved_quantity, 2)
+        self.assertClean()
+        self._execute("UPDATE stock_quant SET reserved_quantity = 3 WHERE reserved_quantity = 2")
+        self._reconcile()
+        self.assertTrue(self._get_open("reservation"))
 
     def test_quant_changed(self):
         self._execute(

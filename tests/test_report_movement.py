@@ -91,6 +91,8 @@ class TestReportMovement(LedgerCase):
             (cls.product, cls.customers),
         ]
         cls.mine = ("product_id", "in", (cls.product | cls.lot_product).ids)
+        places = [location.id for _product, location in cls.keys]
+        cls.everything_here = ("location_id", "in", places)
 
     def _append(self, *entries):
         """Append entries of (number of the key, quantity, event type, effective date)."""
@@ -173,8 +175,10 @@ class TestReportMovement(LedgerCase):
         limit=st.sampled_from([0, 3, 1000]),
         conditions=st.lists(CONDITIONS, max_size=2),
         groupby=GROUPINGS,
+        all_products=st.booleans(),
     )
-    def test_equals_the_ledger(self, entries, limit, conditions, groupby):
+    def test_equals_the_ledger(self, entries, limit, conditions, groupby, all_products):
+        self.mine = self.everything_here if all_products else type(self).mine
         # A row has all of a day's entries: only those are told apart by their quantity
         # that were not folded.
         conditions = [c for c in conditions if c[0] != "in_quantity" or not limit]
@@ -205,9 +209,12 @@ class TestReportMovement(LedgerCase):
         """Return whether months are read: only if they are wrong does it show."""
         groups = self.report._read_group([self.mine, *domain], groupby, aggregates)
         with closing(self.env.cr.savepoint()):
-            for table in ("stock_ledger_month", "stock_ledger_month_total"):
+            for name in ("month", "month_total", "month_location"):
                 self.env.cr.execute(
-                    SQL("UPDATE %s SET in_quantity = in_quantity + 1", SQL.identifier(table))
+                    SQL(
+                        "UPDATE %s SET in_quantity = in_quantity + 1",
+                        SQL.identifier(f"stock_ledger_{name}"),
+                    )
                 )
             wrong = self.report._read_group([self.mine, *domain], groupby, aggregates)
         return groups != wrong
@@ -222,6 +229,8 @@ class TestReportMovement(LedgerCase):
         self.assertTrue(self._reads_months(("date", "<=", "2024-02-29"), groupby=["date:year"]))
         self.assertFalse(self._reads_months(("date", ">=", "2024-02-02"), groupby=["date:year"]))
         self.assertFalse(self._reads_months(("date", "<=", "2024-03-01"), groupby=["date:year"]))
+        self.mine = self.everything_here
+        self.assertTrue(self._reads_months(groupby=["warehouse_id", "event_type"]))
         self.assertFalse(self._reads_months(("date", "=", "2024-02-01")))
         self.assertFalse(self._reads_months(("in_quantity", ">", 1)))
         self.assertFalse(self._reads_months(groupby=["date:week"]))

@@ -73,7 +73,7 @@ class TestRollup(LedgerCase):
             pass
 
     def _check(self, dates):
-        for period in ("day", "month", "month.total"):
+        for period in ("day", "month", "month.total", "month.location"):
             self.assertFalse(get_period_differences(self.env, period))
         for date, shift in itertools.product(dates, (-1, 0, 1)):
             at = date + datetime.timedelta(seconds=shift)

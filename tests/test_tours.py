@@ -13,7 +13,7 @@ class TestTours(HttpCase, LedgerCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.login = "tour_stock_user"
-        new_test_user(
+        cls.tour_user = new_test_user(
             cls.env,
             cls.login,
             groups="stock.group_stock_user",
@@ -36,6 +36,18 @@ class TestTours(HttpCase, LedgerCase):
 
     def test_menus(self):
         self.start_tour("/odoo", "stock_event_ledger_menus", login=self.login)
+
+    def test_count(self):
+        quant = self.env["stock.quant"].search(
+            [("product_id", "=", self.tour_product.id), ("location_id", "=", self.stock.id)]
+        )
+        quant.user_id = self.tour_user
+        self.start_tour(
+            "/odoo/action-stock.action_view_inventory_tree",
+            "stock_event_ledger_count",
+            login=self.login,
+        )
+        self.assertLedgerBalanced()
 
     def test_stock_at_date(self):
         self.start_tour("/odoo", "stock_event_ledger_at_date", login=self.login)

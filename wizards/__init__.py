@@ -6,5 +6,6 @@ from . import (
     stock_ledger_archive,
     stock_ledger_at_date,
     stock_ledger_card,
+    stock_ledger_seal_verify,
     stock_quant_relocate,
 )
