@@ -44,6 +44,7 @@ from . import (
     stock_ledger_drift_event,
     stock_ledger_seal,
     stock_ledger_seal_check,
+    stock_ledger_self_check,
     stock_ledger_stockout,
     stock_move,
     stock_move_line,

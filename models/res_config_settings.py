@@ -1,3 +1,5 @@
+from markupsafe import Markup
+
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
@@ -63,6 +65,25 @@ class ResConfigSettings(models.TransientModel):
         string="Rollup Drifts",
         config_parameter="stock_event_ledger.drift_policy_rollup",
     )
+    stock_ledger_checks = fields.Html(
+        "Self-Check", compute="_compute_stock_ledger_checks", sanitize=False
+    )
+
+    @api.depends_context("uid")
+    def _compute_stock_ledger_checks(self):
+        # sudo: who may change settings may know whether all works, in all companies.
+        checks = self.env["stock.ledger.self.check"].sudo()._get_checks()
+        rows = Markup("").join(
+            Markup('<tr><td class="%s">%s</td><td>%s</td><td>%s</td></tr>')
+            % (
+                "text-success" if check.is_ok else "text-danger fw-bold",
+                self.env._("OK") if check.is_ok else self.env._("Warning"),
+                check.name,
+                check.text,
+            )
+            for check in checks
+        )
+        self.stock_ledger_checks = Markup('<table class="table table-sm">%s</table>') % rows
 
     @api.constrains("stock_lock_timeout_seconds")
     def _check_stock_lock_timeout_seconds(self):

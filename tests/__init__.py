@@ -47,6 +47,7 @@ from . import (
     test_seal,
     test_seal_export,
     test_seal_order,
+    test_self_check,
     test_stock_card,
     test_stock_card_files,
     test_storefront,

@@ -63,7 +63,9 @@ class TestReconciliation(ReconciliationCase):
         self._correct(self._get_open(), "ledger")
         delivery = self._create_picking("out", {self.lot_product: 2})
         delivery.move_ids.move_line_ids = [
-            Command.create({"product_id": self.lot_product.id, "lot_id": self.lot.id, "quantity": 2})
+            Command.create(
+                {"product_id": self.lot_product.id, "lot_id": self.lot.id, "quantity": 2}
+            )
         ]
         self.assertEqual(self._get_quants(self.lot_product).reserved_quantity, 2)
         self.assertClean()
