@@ -14,6 +14,7 @@ TRIGGERS = {
     "stock_ledger_archive_no_change": True,
     "stock_ledger_archive_no_truncate": True,
     "stock_ledger_archive_finished": True,
+    "stock_ledger_count_no_change": True,
     "stock_ledger_seal_no_change": True,
     "stock_ledger_seal_no_truncate": True,
 }
