@@ -2,13 +2,14 @@
     "name": "Stock Event Ledger",
     "summary": "Append-only stock ledger, locked reservations, inventory events on "
     "RabbitMQ and reports that never read the transaction tables",
-    "version": "19.0.1.2.0",
+    "version": "19.0.1.3.0",
     "category": "Supply Chain/Inventory",
     "author": "Stock Event Ledger contributors",
     "license": "LGPL-3",
     "depends": ["stock"],
     "external_dependencies": {"python": ["cloudevents", "pika", "prometheus_client"]},
     "data": [
+        "security/groups.xml",
         "security/ir.model.access.csv",
         "security/stock_event_ledger_security.xml",
         "views/menus.xml",
