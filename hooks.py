@@ -8,14 +8,11 @@ def post_init_hook(env):
 
 def uninstall_hook(env):
     """Drop what outlives the tables: Odoo drops those, with their triggers."""
+    env["stock.append.only.mixin"]._drop_refusals()
     env.cr.execute(
         SQL(
-            """DROP FUNCTION IF EXISTS stock_ledger_entry_refuse_change() CASCADE;
-            DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE;
-            DROP FUNCTION IF EXISTS stock_ledger_count_refuse_change() CASCADE;
-            DROP FUNCTION IF EXISTS stock_ledger_archive_refuse_change() CASCADE;
+            """DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE;
             DROP FUNCTION IF EXISTS stock_ledger_archive_refuse_unfinished() CASCADE;
-            DROP FUNCTION IF EXISTS stock_ledger_seal_refuse_change() CASCADE;
             DROP FUNCTION IF EXISTS stock_event_ledger_lock_keys;
             DROP FUNCTION IF EXISTS stock_event_ledger_lock_row"""
         )

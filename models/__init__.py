@@ -1,4 +1,5 @@
 from . import (
+    append_only_mixin,
     historical_mixin,
     product_product,
     product_product_availability,

@@ -36,11 +36,13 @@ class StockLedgerArchive(models.Model):
     """
 
     _name = "stock.ledger.archive"
-    _inherit = ["stock.historical.mixin"]
+    _inherit = ["stock.historical.mixin", "stock.append.only.mixin"]
     _description = "Stock Ledger Archive"
     _order = "month desc"
     _rec_name = "month"
     _log_access = False
+    _refusal = "An archive of the stock ledger that is done stays"
+    _refusal_hint = "It holds entries that the ledger has no more."
 
     month = fields.Date(required=True, readonly=True, help="First day of the month, in UTC")
     state = fields.Selection(
@@ -102,20 +104,17 @@ class StockLedgerArchive(models.Model):
         The ledger lets the entries of an archive go while it is being written. No other
         session ever sees that state.
         """
-        self.env.cr.execute(self._query_triggers())
+        super().init()
+        self.env.cr.execute(self._query_finished_trigger())
 
     @api.model
-    def _query_triggers(self):
+    def _query_changeable(self):
+        return SQL("OLD.state <> 'done'")
+
+    @api.model
+    def _query_finished_trigger(self):
         return SQL(
             """
-            CREATE OR REPLACE FUNCTION stock_ledger_archive_refuse_change()
-            RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                RAISE EXCEPTION USING
-                    MESSAGE = 'An archive of the stock ledger that is done stays: '
-                              || TG_OP || ' refused.',
-                    ERRCODE = 'restrict_violation';
-            END $$;
             CREATE OR REPLACE FUNCTION stock_ledger_archive_refuse_unfinished()
             RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
@@ -127,15 +126,6 @@ class StockLedgerArchive(models.Model):
                 END IF;
                 RETURN NULL;
             END $$;
-            DROP TRIGGER IF EXISTS stock_ledger_archive_no_change ON stock_ledger_archive;
-            CREATE TRIGGER stock_ledger_archive_no_change
-                BEFORE UPDATE OR DELETE ON stock_ledger_archive
-                FOR EACH ROW WHEN (OLD.state = 'done')
-                EXECUTE FUNCTION stock_ledger_archive_refuse_change();
-            DROP TRIGGER IF EXISTS stock_ledger_archive_no_truncate ON stock_ledger_archive;
-            CREATE TRIGGER stock_ledger_archive_no_truncate
-                BEFORE TRUNCATE ON stock_ledger_archive
-                FOR EACH STATEMENT EXECUTE FUNCTION stock_ledger_archive_refuse_change();
             DROP TRIGGER IF EXISTS stock_ledger_archive_finished ON stock_ledger_archive;
             CREATE CONSTRAINT TRIGGER stock_ledger_archive_finished
                 AFTER INSERT OR UPDATE ON stock_ledger_archive
@@ -143,8 +133,6 @@ class StockLedgerArchive(models.Model):
                 FOR EACH ROW WHEN (NEW.state = 'writing')
                 EXECUTE FUNCTION stock_ledger_archive_refuse_unfinished();
             ALTER TABLE stock_ledger_archive
-                ENABLE ALWAYS TRIGGER stock_ledger_archive_no_change,
-                ENABLE ALWAYS TRIGGER stock_ledger_archive_no_truncate,
                 ENABLE ALWAYS TRIGGER stock_ledger_archive_finished
             """
         )

@@ -1,5 +1,4 @@
 from odoo import api, fields, models
-from odoo.tools import SQL
 
 from ..fields import HistoricalMany2one
 
@@ -13,10 +12,12 @@ class StockLedgerCount(models.Model):
 
     _name = "stock.ledger.count"
     _description = "Stock Count"
-    _inherit = ["stock.historical.mixin"]
+    _inherit = ["stock.historical.mixin", "stock.append.only.mixin"]
     _order = "date desc, id desc"
     _rec_name = "product_id"
     _log_access = False
+    _refusal = "Stock counts are append-only"
+    _refusal_hint = "Count again instead."
 
     date = fields.Datetime(
         required=True, readonly=True, index=True, help="The counting date, or when it was applied"
@@ -87,30 +88,6 @@ class StockLedgerCount(models.Model):
         aggregator="avg",
         help="The share of the counts that found what Odoo expected",
     )
-
-    def init(self):
-        """Make the trigger that refuses changes, also under session_replication_role."""
-        self.env.cr.execute(self._query_refusal_trigger())
-
-    @api.model
-    def _query_refusal_trigger(self):
-        return SQL(
-            """
-            CREATE OR REPLACE FUNCTION stock_ledger_count_refuse_change()
-            RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                RAISE EXCEPTION USING
-                    MESSAGE = 'Stock counts are append-only: ' || TG_OP || ' refused.',
-                    HINT = 'Count again instead.',
-                    ERRCODE = 'restrict_violation';
-            END $$;
-            DROP TRIGGER IF EXISTS stock_ledger_count_no_change ON stock_ledger_count;
-            CREATE TRIGGER stock_ledger_count_no_change
-                BEFORE UPDATE OR DELETE OR TRUNCATE ON stock_ledger_count
-                FOR EACH STATEMENT EXECUTE FUNCTION stock_ledger_count_refuse_change();
-            ALTER TABLE stock_ledger_count ENABLE ALWAYS TRIGGER stock_ledger_count_no_change
-            """
-        )
 
     @api.model
     def _record(self, counts):

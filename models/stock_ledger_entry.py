@@ -51,10 +51,12 @@ class StockLedgerEntry(models.Model):
 
     _name = "stock.ledger.entry"
     _description = "Stock Ledger Entry"
-    _inherit = ["stock.historical.mixin"]
+    _inherit = ["stock.historical.mixin", "stock.append.only.mixin"]
     _order = "id desc"
     _rec_name = "reference"
     _log_access = False
+    _refusal = "The stock ledger is append-only"
+    _refusal_hint = "Write a correcting entry instead."
 
     product_id = HistoricalMany2one("product.product", required=True, readonly=True)
     location_id = HistoricalMany2one("stock.location", required=True, readonly=True)
@@ -130,46 +132,18 @@ class StockLedgerEntry(models.Model):
     _move_idx = models.Index("(move_id) WHERE move_id IS NOT NULL")
 
     def init(self):
-        """Make the triggers: refuse changes, and feed the rollup's queue.
-
-        What an archive holds may go, in the transaction that puts the archive on record.
-        ENABLE ALWAYS keeps the first one awake under session_replication_role.
-        """
-        self.env.cr.execute(self._query_refusal_trigger())
+        """Make the triggers: refuse changes, and feed the rollup's queue."""
+        super().init()
         self.env.cr.execute(self._query_delta_trigger())
 
     @api.model
-    def _query_refusal_trigger(self):
+    def _query_changeable(self):
+        """Return the condition of entries that may go: those of an archive being written."""
         return SQL(
-            """
-            CREATE OR REPLACE FUNCTION stock_ledger_entry_refuse_change()
-            RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                IF TG_OP = 'DELETE' THEN
-                    IF EXISTS (SELECT FROM stock_ledger_archive
-                                WHERE state = 'writing' AND OLD.id <= last_entry_id
-                                  AND OLD.effective_date < month + interval '1 month') THEN
-                        RETURN OLD;
-                    END IF;
-                END IF;
-                RAISE EXCEPTION USING
-                    MESSAGE = 'The stock ledger is append-only: '
-                              || TG_OP || ' refused.',
-                    HINT = 'Write a correcting entry instead.',
-                    ERRCODE = 'restrict_violation';
-            END $$;
-            DROP TRIGGER IF EXISTS stock_ledger_entry_no_change ON stock_ledger_entry;
-            CREATE TRIGGER stock_ledger_entry_no_change
-                BEFORE UPDATE OR DELETE ON stock_ledger_entry
-                FOR EACH ROW EXECUTE FUNCTION stock_ledger_entry_refuse_change();
-            DROP TRIGGER IF EXISTS stock_ledger_entry_no_truncate ON stock_ledger_entry;
-            CREATE TRIGGER stock_ledger_entry_no_truncate
-                BEFORE TRUNCATE ON stock_ledger_entry
-                FOR EACH STATEMENT EXECUTE FUNCTION stock_ledger_entry_refuse_change();
-            ALTER TABLE stock_ledger_entry
-                ENABLE ALWAYS TRIGGER stock_ledger_entry_no_change,
-                ENABLE ALWAYS TRIGGER stock_ledger_entry_no_truncate
-            """
+            """TG_OP = 'DELETE' AND EXISTS (
+                   SELECT FROM stock_ledger_archive
+                    WHERE state = 'writing' AND OLD.id <= last_entry_id
+                      AND OLD.effective_date < month + interval '1 month')"""
         )
 
     @api.model

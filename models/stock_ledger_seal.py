@@ -61,9 +61,12 @@ class StockLedgerSeal(models.Model):
 
     _name = "stock.ledger.seal"
     _description = "Stock Ledger Seal"
+    _inherit = ["stock.append.only.mixin"]
     _order = "number desc"
     _rec_name = "number"
     _log_access = False
+    _refusal = "Seals of the stock ledger stay"
+    _refusal_hint = "What comes later is in the next seal."
 
     number = fields.Integer(required=True, readonly=True, help="Place in the chain, from 1 on")
     first_entry_id = fields.Integer(
@@ -92,35 +95,6 @@ class StockLedgerSeal(models.Model):
     )
 
     _number_uniq = models.UniqueIndex("(number)")
-
-    def init(self):
-        """Make the triggers that refuse changes, also under session_replication_role."""
-        self.env.cr.execute(self._query_refusal_triggers())
-
-    @api.model
-    def _query_refusal_triggers(self):
-        return SQL(
-            """
-            CREATE OR REPLACE FUNCTION stock_ledger_seal_refuse_change()
-            RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                RAISE EXCEPTION USING
-                    MESSAGE = 'Seals of the stock ledger stay: ' || TG_OP || ' refused.',
-                    ERRCODE = 'restrict_violation';
-            END $$;
-            DROP TRIGGER IF EXISTS stock_ledger_seal_no_change ON stock_ledger_seal;
-            CREATE TRIGGER stock_ledger_seal_no_change
-                BEFORE UPDATE OR DELETE ON stock_ledger_seal
-                FOR EACH ROW EXECUTE FUNCTION stock_ledger_seal_refuse_change();
-            DROP TRIGGER IF EXISTS stock_ledger_seal_no_truncate ON stock_ledger_seal;
-            CREATE TRIGGER stock_ledger_seal_no_truncate
-                BEFORE TRUNCATE ON stock_ledger_seal
-                FOR EACH STATEMENT EXECUTE FUNCTION stock_ledger_seal_refuse_change();
-            ALTER TABLE stock_ledger_seal
-                ENABLE ALWAYS TRIGGER stock_ledger_seal_no_change,
-                ENABLE ALWAYS TRIGGER stock_ledger_seal_no_truncate
-            """
-        )
 
     @api.depends("number")
     def _compute_display_name(self):
