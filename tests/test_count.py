@@ -7,6 +7,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import new_test_user
 from odoo.tools import SQL, mute_logger
 
+from ..counting import Counts
 from .common import LedgerCase
 
 
@@ -176,6 +177,17 @@ class TestCount(LedgerCase):
     def test_relocation_is_no_count(self):
         self.quant.move_quants(location_dest_id=self.shelf)
         self.assertFalse(self._get_counts())
+
+    def test_fewer_moves(self):
+        moves = self._receive(self.product, 5).move_ids
+        counts = Counts()
+        for product in (self.lot_product, self.product):
+            counts.plan({"product_id": product.id, "location_id": self.stock.id})
+        with self.assertLogs("odoo.addons.stock_event_ledger.counting", "WARNING"):
+            counts.match(moves)
+        self.assertEqual(
+            [(v["product_id"], m) for v, m in counts.applied], [(self.product.id, moves)]
+        )
 
     def test_companies(self):
         company = self.env["res.company"].create({"name": "Other Company"})
