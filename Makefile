@@ -1,4 +1,4 @@
-.PHONY: help demo test test-upstream test-faults bench lint schemas stop
+.PHONY: help demo test test-upstream test-faults bench lint schemas readme stop
 
 help:
 	@echo 'make demo            install what is missing, start everything, load movements, show the totals'
@@ -11,6 +11,7 @@ help:
 	@echo '                     ARGS="contention --scale 0.1" for a trial of one suite'
 	@echo 'make lint            the linters'
 	@echo 'make schemas         the JSON Schema and the AsyncAPI document in schemas/, from the code'
+	@echo 'make readme          README.rst and the page of the app, from the fragments in readme/'
 	@echo 'make stop            end what was started; the data stays'
 
 demo:
@@ -33,6 +34,9 @@ lint:
 
 schemas:
 	@tools/schemas
+
+readme:
+	@tools/readme
 
 stop:
 	@tools/stop

@@ -18,9 +18,9 @@ class StockAppendOnlyMixin(models.AbstractModel):
 
     def init(self):
         """Make the triggers that refuse changes."""
-        super().init()
         if not self._abstract:
             self.env.cr.execute(self._query_refusal_triggers())
+        return super().init()
 
     @api.model
     def _query_changeable(self):

@@ -104,8 +104,8 @@ class StockLedgerArchive(models.Model):
         The ledger lets the entries of an archive go while it is being written. No other
         session ever sees that state.
         """
-        super().init()
         self.env.cr.execute(self._query_finished_trigger())
+        return super().init()
 
     @api.model
     def _query_changeable(self):

@@ -133,8 +133,8 @@ class StockLedgerEntry(models.Model):
 
     def init(self):
         """Make the triggers: refuse changes, and feed the rollup's queue."""
-        super().init()
         self.env.cr.execute(self._query_delta_trigger())
+        return super().init()
 
     @api.model
     def _query_changeable(self):
