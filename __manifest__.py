@@ -49,6 +49,7 @@
         "views/stock_ledger_drift_views.xml",
         "views/stock_ledger_reconciliation_views.xml",
         "views/stock_ledger_backfill_views.xml",
+        "wizards/stock_ledger_onboarding_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["stock_event_ledger/static/src/**/*"],

@@ -86,14 +86,21 @@ class StockEventChannel(models.Model):
 
     def action_test_connection(self):
         """Send a message to the broker and back, with the saved settings; say how it went."""
+        is_connected, message = self._try_connection()
+        return self._prepare_notification("success" if is_connected else "danger", message)
+
+    def _try_connection(self):
+        """Send a message to the broker and back, with the saved settings.
+
+        :return: whether it came back, and a sentence about it
+        :raises AccessError: unless the user may change channels
+        """
         self.ensure_one()
         self.check_access("write")
         try:
             trip = try_round_trip(self._prepare_target())
         except ConnectionError as error:
-            return self._prepare_notification(
-                "danger", self.env._("The message did not come back. %s", error)
-            )
+            return False, self.env._("The message did not come back. %s", error)
         message = self.env._(
             "A message went to %(host)s and back in %(milliseconds)s ms.",
             host=trip.address,
@@ -104,7 +111,7 @@ class StockEventChannel(models.Model):
                 "The exchange %s is not there yet; it is declared before the first event.",
                 self.exchange,
             )
-        return self._prepare_notification("success", message)
+        return True, message
 
     @api.model
     def _prepare_notification(self, level, message):

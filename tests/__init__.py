@@ -26,6 +26,7 @@ from . import (
     test_ledger_entry,
     test_locking,
     test_negative_stock,
+    test_onboarding,
     test_past_stock,
     test_quant_merge,
     test_random_operations,

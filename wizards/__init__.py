@@ -6,6 +6,7 @@ from . import (
     stock_ledger_archive,
     stock_ledger_at_date,
     stock_ledger_card,
+    stock_ledger_onboarding,
     stock_ledger_seal_verify,
     stock_quant_relocate,
 )
