@@ -18,7 +18,6 @@
         "views/stock_picking_views.xml",
         "views/stock_picking_type_views.xml",
         "views/stock_warehouse_views.xml",
-        "views/res_config_settings_views.xml",
         "reports/stock_ledger_report_stock_views.xml",
         "reports/stock_ledger_report_at_date_views.xml",
         "reports/stock_ledger_report_movement_views.xml",
@@ -50,6 +49,7 @@
         "views/stock_ledger_reconciliation_views.xml",
         "views/stock_ledger_backfill_views.xml",
         "wizards/stock_ledger_onboarding_views.xml",
+        "views/res_config_settings_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["stock_event_ledger/static/src/**/*"],

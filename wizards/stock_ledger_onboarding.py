@@ -34,6 +34,9 @@ class StockLedgerOnboarding(models.TransientModel):
     pending_count = fields.Integer(related="channel_id.pending_count")
     event_error = fields.Char(related="channel_id.last_error")
 
+    def _compute_display_name(self):
+        self.display_name = self.env._("Get Started")
+
     @api.model
     def _default_channel_id(self):
         channels = self.env["stock.event.channel"].with_context(active_test=False)
