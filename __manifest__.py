@@ -24,6 +24,7 @@
         "reports/stock_ledger_report_ageing_views.xml",
         "views/stock_ledger_stockout_views.xml",
         "views/stock_ledger_count_views.xml",
+        "views/stock_ledger_threshold_views.xml",
         "reports/stock_ledger_report_card_views.xml",
         "reports/stock_ledger_report_card_templates.xml",
         "wizards/stock_ledger_card_views.xml",

@@ -15,6 +15,12 @@ class HistoricalMany2one(fields.Many2one):
         """Create no foreign key."""
 
 
+class BigInteger(fields.Integer):
+    """A whole number of 64 bits."""
+
+    _column_type = ("int8", "int8")
+
+
 def to_array(numbers):
     """Return an array of numbers as PostgreSQL's literal, to be cast to its type.
 

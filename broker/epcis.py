@@ -124,6 +124,9 @@ STEPS = {
     "CORRECTION": (Step("ADD", "other"), Step("DELETE", "other")),
     "DRIFT_FOUND": 2 * (Step("OBSERVE", "inspecting", "mismatch_quantity"),),
     "DRIFT_CLEARED": 2 * (Step("OBSERVE", "inspecting", "conformant"),),
+    "STOCK_LOW": 2 * (Step("OBSERVE", NAMESPACE + "watching_stock"),),
+    "STOCK_OUT": 2 * (Step("OBSERVE", NAMESPACE + "watching_stock"),),
+    "BACK_IN_STOCK": 2 * (Step("OBSERVE", NAMESPACE + "watching_stock"),),
     "GAP": 2 * (Step("OBSERVE", None),),
 }
 # Commissioning is for goods with an identifier each.
@@ -229,7 +232,7 @@ def _get_quantity(event):
     """Return the quantity of a quantityList's element, with its unit's code.
 
     Without a code a quantity counts pieces: that of a unit without one is left out, and
-    only told in ``sel:quantity``. Drifts are of none.
+    only told in ``sel:quantity``. Words about stock are of none.
     """
     quantity = abs(event["quantity"] or event["reserved_quantity"])
     if not quantity:

@@ -2,10 +2,15 @@
 
 from .envelope import GAP, SCHEMA_VERSION
 
+SEE_ORIGIN = "see reference.origin for the limits and for what was available."
+
 # Of the event types that are not a change of stock.
 SUMMARIES = {
     "DRIFT_FOUND": "Stock and ledger were found to differ: see reference.origin.",
     "DRIFT_CLEARED": "Stock and ledger, found to differ before, agree again.",
+    "STOCK_LOW": f"What is available fell to the threshold of low stock: {SEE_ORIGIN}",
+    "STOCK_OUT": f"What is available fell to the threshold of no stock: {SEE_ORIGIN}",
+    "BACK_IN_STOCK": f"Something is available again of what was out of stock: {SEE_ORIGIN}",
 }
 EXAMPLE_QUANTITIES = {
     "SALE": -5.0,
@@ -14,6 +19,11 @@ EXAMPLE_QUANTITIES = {
     "SCRAP": -5.0,
     "CONSUMPTION": -5.0,
     **dict.fromkeys(("RESERVE", "UNRESERVE", *SUMMARIES), 0.0),
+}
+EXAMPLE_REFERENCES = {
+    "STOCK_LOW": ("Threshold 12", "low available 10.0 low_at 10.0 out_at 0.0"),
+    "STOCK_OUT": ("Threshold 12", "out available 0.0 low_at 10.0 out_at 0.0"),
+    "BACK_IN_STOCK": ("Threshold 12", "low available 10.0 low_at 10.0 out_at 0.0"),
 }
 EXAMPLE_RESERVED = {"RESERVE": 5.0, "UNRESERVE": -5.0}
 
@@ -61,9 +71,10 @@ def example_event(event_type):
         "replay": False,
     }
     if event_type in SUMMARIES:
+        transfer, origin = EXAMPLE_REFERENCES.get(event_type, ("Drift 12", "on_hand 5.0"))
         event["reference"] = {
             **{"model": "stock.ledger.entry", "id": 991},
-            **{"transfer": "Drift 12", "origin": "on_hand 5.0"},
+            **{"transfer": transfer, "origin": origin},
         }
     if event_type == GAP:
         event.update(

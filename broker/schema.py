@@ -65,7 +65,9 @@ REFERENCE = {
             "Source document, such as a sales order. In DRIFT_FOUND and DRIFT_CLEARED, which do "
             "not change stock, what differs and by how much: 'on_hand 5.0' or 'reserved -2.0' is "
             "what stock has more than the ledger says, 'reservation 3.0' what is reserved beyond "
-            "the open operations."
+            "the open operations. In STOCK_LOW, STOCK_OUT and BACK_IN_STOCK, which do not either, "
+            "the new state (ok, low or out), what was available when it was reached, and the "
+            "limits: 'low available 3.0 low_at 5.0 out_at 0.0'."
         ),
     },
     "required": ["model", "id", "transfer", "origin"],

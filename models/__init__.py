@@ -47,6 +47,8 @@ from . import (
     stock_ledger_seal_check,
     stock_ledger_self_check,
     stock_ledger_stockout,
+    stock_ledger_threshold,
+    stock_ledger_threshold_decision,
     stock_move,
     stock_move_line,
     stock_move_line_shortage,

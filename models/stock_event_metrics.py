@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 from odoo import api, models
 
 from .stock_ledger_reconciliation import KINDS
+from .stock_ledger_threshold import STATES
 
 PREFIX = "stock_event_ledger_"
 
@@ -72,6 +73,7 @@ class StockEventMetrics(models.AbstractModel):
             *self._collect_events(channels),
             *self._collect_workers(),
             *self._collect_backlogs(),
+            *self._collect_thresholds(),
             *self._collect_reconciliation(),
         ]
 
@@ -165,6 +167,17 @@ class StockEventMetrics(models.AbstractModel):
             "queued_reservations",
             "Moves that wait to be reserved.",
             {(): moves.search_count(moves._get_reservation_queue_domain())},
+        )
+
+    @api.model
+    def _collect_thresholds(self):
+        thresholds = self.env["stock.ledger.threshold"]
+        counts = dict(thresholds._read_group([], ["state"], ["__count"]))
+        yield gauge(
+            "low_stock_thresholds",
+            "Thresholds of products in warehouses, by what was last decided: ok, low or out.",
+            {(state,): counts.get(state, 0) for state, _label in STATES},
+            ("state",),
         )
 
     @api.model

@@ -1,7 +1,7 @@
 from odoo import fields, models
 from odoo.tools import SQL
 
-from ..fields import HistoricalMany2one
+from ..fields import BigInteger, HistoricalMany2one
 
 
 class StockLedgerDelta(models.Model):
@@ -26,6 +26,9 @@ class StockLedgerDelta(models.Model):
     quantity = fields.Float(digits="Product Unit", required=True)
     reserved_quantity = fields.Float(digits="Product Unit", required=True)
     effective_date = fields.Datetime(required=True)
+    transaction_number = BigInteger(
+        help="PostgreSQL's number of the transaction; missing from before there were thresholds"
+    )
 
     def init(self):
         """Have the table vacuumed for what passes through it, not for what it holds."""

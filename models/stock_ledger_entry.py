@@ -25,6 +25,9 @@ EVENT_TYPES = [
     ("CORRECTION", "Correction"),
     ("DRIFT_FOUND", "Drift Found"),
     ("DRIFT_CLEARED", "Drift Cleared"),
+    ("STOCK_LOW", "Stock Low"),
+    ("STOCK_OUT", "Stock Out"),
+    ("BACK_IN_STOCK", "Back in Stock"),
 ]
 
 
@@ -42,7 +45,7 @@ def _get_existing_by_id(records):
 
 
 class StockLedgerEntry(models.Model):
-    """One effective change of the stock of one stock key, or word of its drift. Append-only.
+    """One effective change of the stock of one stock key, or word about it. Append-only.
 
     Entries are written by ``_flush_buffer`` (through ``stock.quant``) and by ``_append``,
     by nothing else; a database trigger refuses every change of a written one. Only
@@ -116,8 +119,10 @@ class StockLedgerEntry(models.Model):
 
     _effective = models.Constraint(
         """CHECK ((quantity <> 0 OR reserved_quantity <> 0)
-                  = (event_type NOT IN ('DRIFT_FOUND', 'DRIFT_CLEARED')))""",
-        "A ledger entry changes the on-hand or the reserved quantity, or tells of a drift.",
+                  = (event_type NOT IN ('DRIFT_FOUND', 'DRIFT_CLEARED',
+                                        'STOCK_LOW', 'STOCK_OUT', 'BACK_IN_STOCK')))""",
+        "A ledger entry changes the on-hand or the reserved quantity, or tells of a drift or "
+        "of low stock.",
     )
     # Serves the movements of one product in a period.
     _product_date_idx = models.Index("(product_id, effective_date)")
@@ -155,9 +160,10 @@ class StockLedgerEntry(models.Model):
             BEGIN
                 INSERT INTO stock_ledger_delta (
                     id, product_id, location_id, lot_id, package_id, owner_id, company_id,
-                    event_type, quantity, reserved_quantity, effective_date)
+                    event_type, quantity, reserved_quantity, effective_date, transaction_number)
                 SELECT id, product_id, location_id, lot_id, package_id, owner_id, company_id,
-                       event_type, quantity, reserved_quantity, effective_date
+                       event_type, quantity, reserved_quantity, effective_date,
+                       pg_current_xact_id()::text::bigint
                   FROM new_entry;
                 RETURN NULL;
             END $$;

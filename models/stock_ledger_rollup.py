@@ -3,6 +3,8 @@ import datetime
 from odoo import api, models
 from odoo.tools import SQL
 
+from ..fields import to_array
+
 # Many deltas at once are of fewer stock keys.
 FOLD_BATCH = 50_000
 # Percent of a page that inserts fill.
@@ -53,17 +55,54 @@ class StockLedgerRollup(models.AbstractModel):
     def _fold(self, limit=FOLD_BATCH):
         """Add the oldest deltas to the rollups and delete them, in one statement.
 
-        :param int limit: how many deltas at most
+        What they change for low stock thresholds is decided first.
+
+        :param int limit: how many deltas at most; those aside that belong to their
+            transactions, where there are thresholds
         :return: how many were folded; 0 also when another session is folding
         """
-        [[locked]] = self.env.execute_query(
-            SQL("SELECT pg_try_advisory_xact_lock(%s)", self._query_lock_key())
-        )
+        thresholds = self.env["stock.ledger.threshold"]
+        thresholds.flush_model()
+        [[locked, has_thresholds]] = self.env.execute_query(self._query_try_lock())
         if not locked:
             return 0
-        # Compiling a query of so many parts takes longer than to run it.
+        self._disable_jit()
+        batch = thresholds._decide(limit) if has_thresholds else self._query_batch(limit)
+        return self._fold_batch(batch) if batch else 0
+
+    @api.model
+    def _query_try_lock(self):
+        return SQL(
+            """SELECT pg_try_advisory_xact_lock(%s),
+                      EXISTS (SELECT FROM stock_ledger_threshold WHERE active)""",
+            self._query_lock_key(),
+        )
+
+    @api.model
+    def _disable_jit(self):
+        """Compiling queries of so many parts takes longer than to run them."""
         self.env.cr.execute(SQL("SET LOCAL jit = off"))
-        [[folded]] = self.env.execute_query(self._query_fold_deltas(limit))
+
+    @api.model
+    def _query_batch(self, limit, more_ids=()):
+        """Return the query of the ids of the oldest deltas.
+
+        :param int limit: how many at most
+        :param more_ids: others to fold with them
+        """
+        oldest = SQL("SELECT id FROM stock_ledger_delta ORDER BY id LIMIT %s", limit)
+        if not more_ids:
+            return oldest
+        return SQL("(%s) UNION ALL SELECT UNNEST(%s::int[])", oldest, to_array(more_ids))
+
+    @api.model
+    def _fold_batch(self, batch):
+        """Fold some deltas, under the lock.
+
+        :param SQL batch: the query of their ids
+        :return: how many there were
+        """
+        [[folded]] = self.env.execute_query(self._query_fold_deltas(batch))
         self._invalidate_rollups()
         return folded
 
@@ -72,18 +111,9 @@ class StockLedgerRollup(models.AbstractModel):
         return SQL("hashtext(%s), hashtext(%s)", "stock_event_ledger.fold", "stock_ledger_balance")
 
     @api.model
-    def _query_fold_deltas(self, limit):
-        ctes = [
-            (
-                "gone",
-                SQL(
-                    """DELETE FROM stock_ledger_delta
-                        WHERE id IN (SELECT id FROM stock_ledger_delta ORDER BY id LIMIT %s)
-                    RETURNING *""",
-                    limit,
-                ),
-            )
-        ]
+    def _query_fold_deltas(self, batch):
+        gone = SQL("DELETE FROM stock_ledger_delta WHERE id IN (%s) RETURNING *", batch)
+        ctes = [("gone", gone)]
         for rollup in self._get_rollups():
             ctes += rollup._query_fold(SQL.identifier("gone"))
         return SQL("%s SELECT COUNT(*) FROM gone", self._query_with(ctes))
@@ -120,7 +150,9 @@ class StockLedgerRollup(models.AbstractModel):
         """
         self.env.execute_query(SQL("SELECT pg_advisory_xact_lock(%s)", self._query_lock_key()))
         # What is archived is not made again, and must not lose what is still on its way.
-        while self._fold():
+        # Thresholds are left alone until there are figures to decide by.
+        self._disable_jit()
+        while self._fold_batch(self._query_batch(FOLD_BATCH)):
             pass
         since = self.env["stock.ledger.archive"]._get_open_from() or datetime.datetime.min
         for rollup in self._get_rollups():
@@ -128,6 +160,7 @@ class StockLedgerRollup(models.AbstractModel):
             ctes = rollup._query_fold(rollup._query_remaining(since))
             self.env.cr.execute(SQL("%s SELECT", self._query_with(ctes)))
         self._invalidate_rollups()
+        self.env["stock.ledger.threshold"]._reconsider()
 
     @api.model
     def _forget(self, since):

@@ -52,5 +52,8 @@ from . import (
     test_stock_card,
     test_stock_card_files,
     test_storefront,
+    test_threshold,
+    test_threshold_contention,
+    test_threshold_events,
     test_tours,
 )

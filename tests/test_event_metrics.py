@@ -203,7 +203,10 @@ class TestEventMetrics(HttpCase, ChannelCase):
         values = self._scrape()
         self.assertEqual(
             {name for name, *_labels in values},
-            {"workers", "unfolded_deltas", "queued_reservations", "open_drifts"},
+            {
+                *("workers", "unfolded_deltas", "queued_reservations"),
+                *("low_stock_thresholds", "open_drifts"),
+            },
         )
 
     def test_queries_do_not_grow_with_channels_and_events(self):

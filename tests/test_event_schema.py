@@ -8,7 +8,7 @@ from odoo.tools import file_open
 
 from ..broker import Envelope
 from ..broker.envelope import DATA_SCHEMA
-from ..broker.example import example_event
+from ..broker.example import SUMMARIES, example_event
 from ..broker.schema import (
     asyncapi_document,
     event_schema,
@@ -204,9 +204,9 @@ class TestPublishedEvents(EventCase):
                 self.assertEqual(get_errors(event_schema(LEDGER_TYPES), event), [])
                 self.assertEqual(get_errors(headers_schema(), properties.headers), [])
         events = [event for _properties, event in messages]
-        # A movement makes no OPENING, the addon's installation does; reconciliation makes
-        # the others, and a person a GAP.
-        others = {"OPENING", "CORRECTION", "DRIFT_FOUND", "DRIFT_CLEARED"}
+        # A movement makes no OPENING, the addon's installation does; reconciliation and
+        # thresholds make the others, and a person a GAP.
+        others = {"OPENING", "CORRECTION", *SUMMARIES}
         expected = set(LEDGER_TYPES) - others
         self.assertEqual({event["event_type"] for event in events}, expected)
         for name in ("lot", "package", "owner_id", "corrects_event_id"):
