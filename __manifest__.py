@@ -7,7 +7,7 @@
     "author": "Stock Event Ledger contributors",
     "license": "LGPL-3",
     "depends": ["stock"],
-    "external_dependencies": {"python": ["cloudevents", "pika", "prometheus_client"]},
+    "external_dependencies": {"python": ["cloudevents", "pika", "prometheus_client", "pydantic"]},
     "data": [
         "security/groups.xml",
         "security/ir.model.access.csv",
@@ -51,6 +51,7 @@
         "views/stock_ledger_backfill_views.xml",
         "wizards/stock_ledger_onboarding_views.xml",
         "views/res_config_settings_views.xml",
+        "views/stock_integration_call_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["stock_event_ledger/static/src/**/*"],

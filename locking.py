@@ -24,9 +24,11 @@ class StockContended(BaseException):
     No Exception: nobody on the way up to whoever begins again may take it for a failure.
     """
 
-    def __init__(self, quant_ids):
+    def __init__(self, quant_ids, keys=()):
         super().__init__("Somebody else is deciding on the same stock.")
         self.quant_ids = quant_ids
+        # Stock keys without a quant.
+        self.keys = keys
 
 
 class Reservation:

@@ -10,8 +10,10 @@ import psycopg2
 
 from odoo.tools import SQL, format_time
 
-# Advisory locks are per database and take two numbers: this one is for stock keys.
+# Advisory locks are per database and take two numbers: these are for stock keys, and for the
+# keys by which integrators call something once.
 LOCK_CLASS = 0x53454D
+CALL_LOCK_CLASS = 0x53454E
 
 
 def get_lock_number(key):
@@ -32,8 +34,9 @@ class StockLine:
     transaction takes them too, and has them until it ends.
     """
 
-    def __init__(self, cr):
+    def __init__(self, cr, lock_class=LOCK_CLASS):
         self._cr = cr
+        self._lock_class = lock_class
         self._numbers = []
         self.joined = False
 
@@ -42,6 +45,11 @@ class StockLine:
 
     def __exit__(self, *exc_info):
         self._leave()
+
+    @property
+    def numbers(self):
+        """Those for which it is this session's turn."""
+        return list(self._numbers)
 
     def holds(self, numbers):
         """Tell whether it is this session's turn for all these numbers."""
@@ -60,7 +68,7 @@ class StockLine:
         for number in numbers:
             # It is all of them together that may take so long.
             self.limit(deadline - time.monotonic())
-            query = SQL("SELECT pg_advisory_lock(%s, %s)", LOCK_CLASS, number)
+            query = SQL("SELECT pg_advisory_lock(%s, %s)", self._lock_class, number)
             self._cr.execute(query, log_exceptions=False)
             self._numbers.append(number)
 
@@ -74,7 +82,7 @@ class StockLine:
             return
         query = SQL(
             "SELECT pg_advisory_unlock(%s, number) FROM UNNEST(%s) AS number",
-            LOCK_CLASS,
+            self._lock_class,
             self._numbers,
         )
         # Where the connection is lost, so are the locks.
@@ -117,20 +125,23 @@ class StockWait(NamedTuple):
 
     def get_message(self, env):
         """Return what to tell a user who has waited in vain."""
-        stocks = ", ".join(
+        return env._(
+            "Waited %(seconds)d seconds for %(stocks)s, held by %(holder)s. What could not be "
+            "reserved is queued, and reserved as soon as the stock is free.",
+            seconds=round(self.seconds),
+            stocks=self.get_stock_names(env),
+            holder=self.get_holder_name(env) or env._("another operation"),
+        )
+
+    def get_stock_names(self, env):
+        """Return what was waited for."""
+        return ", ".join(
             env._(
                 "%(product)s at %(location)s",
                 product=env["product.product"].browse(product_id).display_name,
                 location=env["stock.location"].browse(location_id).display_name,
             )
             for product_id, location_id in sorted(self.stocks)
-        )
-        return env._(
-            "Waited %(seconds)d seconds for %(stocks)s, held by %(holder)s. What could not be "
-            "reserved is queued, and reserved as soon as the stock is free.",
-            seconds=round(self.seconds),
-            stocks=stocks,
-            holder=self.get_holder_name(env) or env._("another operation"),
         )
 
 

@@ -15,6 +15,8 @@ from ..locking import (
 from ..relay.leader import has_worker
 
 QUEUED_STATES = ("waiting", "confirmed", "partially_available")
+# Where goods count as stock.
+STOCK_USAGES = ("internal", "transit")
 
 # What Odoo counts as incoming and outgoing.
 OPEN_STATES = ("waiting", "confirmed", "assigned", "partially_available")

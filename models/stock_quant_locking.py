@@ -309,8 +309,9 @@ class StockQuant(models.Model):
                     break
                 except StockContended as contended:
                     quants = self.browse(contended.quant_ids).sudo()
-                stocks = {(quant.product_id.id, quant.location_id.id) for quant in quants}
-                numbers = quants._get_lock_numbers()
+                    keys = {*contended.keys, *(quant._get_stock_key() for quant in quants)}
+                stocks = {(product_id, location_id) for product_id, location_id, *_rest in keys}
+                numbers = sorted({get_lock_number(key) for key in keys})
                 self.env.cr.rollback()
                 remaining = timeout_seconds - (time.monotonic() - started)
                 if moves and moves._is_reserved_by_worker(remaining):
@@ -341,7 +342,9 @@ class StockQuant(models.Model):
         :raises psycopg2.errors.LockNotAvailable: when it took too long
         """
         if not line.holds(numbers):
-            line.join(numbers, timeout_seconds)
+            # Whoever gave up one turn for the next would never have them all where others
+            # want the same products.
+            line.join(sorted({*line.numbers, *numbers}), timeout_seconds)
             return
         line.limit(timeout_seconds)
         try:
@@ -362,6 +365,20 @@ class StockQuant(models.Model):
         if is_deciding():
             raise StockContended(self.ids)
         return False
+
+    @api.model
+    def _claim_key(self, key):
+        """Say that the operation decides on a stock key that has no quant.
+
+        :param tuple key: as ``_get_stock_key`` returns it
+        :return: whether nobody else does
+        """
+        [[claimed]] = self.env.execute_query(
+            SQL("SELECT pg_try_advisory_xact_lock(%s, %s)", LOCK_CLASS, get_lock_number(key))
+        )
+        if not claimed and is_deciding():
+            raise StockContended([], [key])
+        return claimed
 
     @api.model
     def _note_wait(self, kind, wait):

@@ -2,9 +2,8 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-from ..models.stock_move import OPEN_STATES
+from ..models.stock_move import OPEN_STATES, STOCK_USAGES
 
-STOCK_USAGES = ("internal", "transit")
 # Ids of rows that exist only because of an open move begin here, below zero: beyond those of
 # the deltas, and within the 32 bits that XML-RPC can carry.
 PLANNED_ID = 1 << 30
@@ -233,11 +232,13 @@ class StockLedgerReportStock(models.Model):
             self._query_planned(),
         )
 
-    def _query_planned(self):
+    def _query_planned(self, condition=SQL("TRUE")):  # noqa: B008
         """Both ends of the open moves, those that lie outside of our stock aside.
 
         As Odoo's ``incoming_qty`` and ``outgoing_qty`` see it: what leaves a warehouse for
         another, or for outside, is outgoing, by its final destination if it has one.
+
+        :param SQL condition: of the ``move``
         """
         return SQL(
             """
@@ -255,10 +256,10 @@ class StockLedgerReportStock(models.Model):
              WHERE side.place IS NOT NULL
             """,
             first_id=PLANNED_ID,
-            moves=self._query_open_moves(),
+            moves=self._query_open_moves(condition),
         )
 
-    def _query_open_moves(self):
+    def _query_open_moves(self, condition=SQL("TRUE")):  # noqa: B008
         """Open moves with where they begin and where they are planned to end.
 
         That is the next location, unless only the final one is in the warehouse that Odoo
@@ -277,7 +278,7 @@ class StockLedgerReportStock(models.Model):
                       FROM stock_move move
                       JOIN product_product product ON product.id = move.product_id
                       JOIN product_template template ON template.id = product.product_tmpl_id
-                     WHERE move.state IN %s AND template.is_storable
+                     WHERE move.state IN %s AND template.is_storable AND %s
                     -- The planner takes the joins below for a filter, and would look the
                     -- products up one by one.
                     OFFSET 0) AS move
@@ -290,6 +291,7 @@ class StockLedgerReportStock(models.Model):
                                        THEN next.id ELSE final.id END
             """,
             OPEN_STATES,
+            condition,
         )
 
     def _query_places(self):
