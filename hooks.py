@@ -8,6 +8,8 @@ def post_init_hook(env):
 
 def uninstall_hook(env):
     """Drop what outlives the tables: Odoo drops those, with their triggers."""
+    # Nobody would ever give back what is held.
+    env["stock.hold"].search([("outcome", "=", False)])._release()
     env["stock.append.only.mixin"]._drop_refusals()
     env.cr.execute(
         SQL(

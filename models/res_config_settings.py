@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from .stock_event_outbox import DEFAULT_KEEP_DAYS
+from .stock_hold import DEFAULT_LONGEST_DAYS, DEFAULT_MINUTES
 from .stock_ledger_reconciliation import DEFAULT_KEEP_DAYS as DEFAULT_KEEP_RUN_DAYS
 from .stock_ledger_stockout import DEFAULT_DEMAND_MONTHS
 
@@ -30,6 +31,16 @@ class ResConfigSettings(models.TransientModel):
         string="Period of Demand",
         default=DEFAULT_DEMAND_MONTHS,
         config_parameter="stock_event_ledger.demand_months",
+    )
+    stock_hold_default_minutes = fields.Integer(
+        string="Holds Expire after",
+        default=DEFAULT_MINUTES,
+        config_parameter="stock_event_ledger.hold_default_minutes",
+    )
+    stock_hold_longest_days = fields.Integer(
+        string="Longest Hold",
+        default=DEFAULT_LONGEST_DAYS,
+        config_parameter="stock_event_ledger.hold_longest_days",
     )
 
     stock_reconciliation_user_id = fields.Many2one(
@@ -117,3 +128,11 @@ class ResConfigSettings(models.TransientModel):
         for settings in self:
             if settings.stock_demand_months < 1:
                 raise ValidationError(self.env._("Demand is that of one month at least."))
+
+    @api.constrains("stock_hold_default_minutes", "stock_hold_longest_days")
+    def _check_stock_hold(self):
+        for settings in self:
+            if min(settings.stock_hold_default_minutes, settings.stock_hold_longest_days) < 1:
+                raise ValidationError(
+                    self.env._("Holds last for one minute, and the longest for one day, at least.")
+                )

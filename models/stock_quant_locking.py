@@ -268,7 +268,8 @@ class StockQuant(models.Model):
         snapshot. It is called again, from a new snapshot, when the other one is done.
         Nobody sees that, and no lock is waited for while others are held.
 
-        Any other transaction calls it once, and so does this one when others hold the
+        Any other transaction calls it once, and so does an operation that is part of one
+        that can begin again, and this one when others hold the
         stock for longer than the setting ``stock_event_ledger.lock_timeout_seconds``:
         nothing that Odoo accepts may fail for that. What cannot be decided on is then
         queued, and the user is told who holds it.
@@ -278,7 +279,7 @@ class StockQuant(models.Model):
         :param moves: the stock.move that the function reserves, and nothing else, or None
         :return: what the function returns
         """
-        if not self._may_restart_transaction():
+        if is_deciding() or not self._may_restart_transaction():
             return decide()
         try:
             result, wait = self._decide_in_turn(decide, self._get_lock_timeout_seconds(), moves)

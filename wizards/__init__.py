@@ -1,6 +1,7 @@
 from . import (
     base_partner_merge,
     stock_event_replay,
+    stock_hold_extend,
     stock_ledger_correction,
     stock_ledger_reconcile,
     stock_ledger_archive,
