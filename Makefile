@@ -10,7 +10,7 @@ help:
 	@echo "make bench           plain Odoo and the addon under the same load, and the addon's events;"
 	@echo '                     ARGS="contention --scale 0.1" for a trial of one suite'
 	@echo 'make lint            the linters'
-	@echo 'make schemas         the JSON Schema and the AsyncAPI document in schemas/, from the code'
+	@echo 'make schemas         the JSON Schema, the AsyncAPI and the OpenAPI document in schemas/, from the code'
 	@echo 'make readme          README.rst and the page of the app, from the fragments in readme/'
 	@echo 'make stop            end what was started; the data stays'
 

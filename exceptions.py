@@ -25,3 +25,16 @@ class CallBusy(UserError):
     """Others held what the call needs for too long; nothing was done, and it may be repeated."""
 
     http_status = 503
+
+
+class RateLimitExceeded(UserError):
+    """The user made more calls than are allowed; nothing was done.
+
+    :ivar float retry_after_seconds: until the next call is allowed
+    """
+
+    http_status = 429
+
+    def __init__(self, message, retry_after_seconds):
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

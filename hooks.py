@@ -15,6 +15,7 @@ def uninstall_hook(env):
         SQL(
             """DROP FUNCTION IF EXISTS stock_ledger_entry_feed_delta() CASCADE;
             DROP FUNCTION IF EXISTS stock_ledger_archive_refuse_unfinished() CASCADE;
+            DROP TABLE IF EXISTS stock_integration_bucket;
             DROP FUNCTION IF EXISTS stock_event_ledger_lock_keys;
             DROP FUNCTION IF EXISTS stock_event_ledger_lock_row"""
         )

@@ -31,7 +31,9 @@ MOST_PROBLEMS = 20
 KNOWN_DEPTH = 3
 # A tab or a line feed in a reference is as wrong as a NUL, which PostgreSQL cannot store.
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
+DAY = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+MOMENT = re.compile(rf"{DAY}(T{TIME}(:[0-5][0-9](\.[0-9]{{1,6}})?)?(Z|[+-]{TIME})?)?")
 
 
 class InvalidBody(ValueError):
@@ -66,8 +68,14 @@ def _parse_moment(value):
     return moment
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_text)]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_check_text)]
+# For the schema; the check says it in words.
+NoControl = Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
+Text = Annotated[
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_text), NoControl
+]
+Key = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_check_text), NoControl
+]
 Id = Annotated[int, Field(ge=1, le=MOST_ID)]
 Position = Annotated[int, Field(ge=0, le=MOST_ID)]
 Quantity = Annotated[float, Field(gt=0, le=MOST_QUANTITY)]

@@ -1,1 +1,1 @@
-from . import metrics, schemas, seals, stock_card
+from . import metrics, rest, schemas, seals, stock_card

@@ -9,6 +9,8 @@ from .stock_ledger_reconciliation import DEFAULT_KEEP_DAYS as DEFAULT_KEEP_RUN_D
 from .stock_ledger_stockout import DEFAULT_DEMAND_MONTHS
 
 MAX_LOCK_TIMEOUT_SECONDS = 60
+# Calls per minute.
+DEFAULT_INTEGRATION_RATE = 600
 
 
 class ResConfigSettings(models.TransientModel):
@@ -76,6 +78,11 @@ class ResConfigSettings(models.TransientModel):
         string="Rollup Drifts",
         config_parameter="stock_event_ledger.drift_policy_rollup",
     )
+    stock_integration_rate = fields.Integer(
+        string="Calls of Integrations",
+        default=DEFAULT_INTEGRATION_RATE,
+        config_parameter="stock_event_ledger.integration_rate",
+    )
     stock_ledger_checks = fields.Html(
         "Self-Check", compute="_compute_stock_ledger_checks", sanitize=False
     )
@@ -135,4 +142,12 @@ class ResConfigSettings(models.TransientModel):
             if min(settings.stock_hold_default_minutes, settings.stock_hold_longest_days) < 1:
                 raise ValidationError(
                     self.env._("Holds last for one minute, and the longest for one day, at least.")
+                )
+
+    @api.constrains("stock_integration_rate")
+    def _check_stock_integration_rate(self):
+        for settings in self:
+            if settings.stock_integration_rate < 1:
+                raise ValidationError(
+                    self.env._("Integrations may make one call per minute at least.")
                 )

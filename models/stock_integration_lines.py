@@ -119,7 +119,9 @@ class StockIntegration(models.AbstractModel):
         unit = product.uom_id
         digits = self.env["decimal.precision"].precision_get("Product Unit")
         rounded = round(unit.round(quantity), digits)
-        if abs(rounded - quantity) > 1e-9 * max(1.0, abs(quantity)):
+        if bool(rounded) != bool(quantity) or (
+            abs(rounded - quantity) > 1e-9 * max(1.0, abs(quantity))
+        ):
             message = self.env._(
                 "There are no such parts of %(unit)s: it would be rounded to %(rounded)s.",
                 unit=unit.name,

@@ -19,9 +19,9 @@ from .processes import MAIN
 AFTER_UNINSTALL = """
 env["ir.module.module"].search([("name", "=", "stock_event_ledger")]).button_immediate_uninstall()
 env.cr.execute('''
-    SELECT relname FROM pg_class WHERE relname ~ '^stock_(event|ledger)_'
+    SELECT relname FROM pg_class WHERE relname ~ '^stock_(event|integration|ledger)_'
      UNION ALL
-    SELECT proname FROM pg_proc WHERE proname ~ '^stock_(event|ledger)_'
+    SELECT proname FROM pg_proc WHERE proname ~ '^stock_(event|integration|ledger)_'
      UNION ALL
     SELECT s.code FROM ir_cron c JOIN ir_act_server s ON s.id = c.ir_actions_server_id
      WHERE s.usage = 'ir_cron' AND s.code LIKE '%%stock.event%%' ''')

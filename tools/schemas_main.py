@@ -14,8 +14,10 @@ def main():
     initialize_sys_path()
     from odoo.addons.stock_event_ledger.broker.schema import schema_files
     from odoo.addons.stock_event_ledger.models.stock_ledger_entry import EVENT_TYPES
+    from odoo.addons.stock_event_ledger.openapi import FILE, openapi_file
 
-    for name, text in schema_files([value for value, _label in EVENT_TYPES]).items():
+    files = schema_files([value for value, _label in EVENT_TYPES])
+    for name, text in {**files, FILE: openapi_file()}.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 
 

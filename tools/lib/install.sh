@@ -14,7 +14,8 @@ PACKAGES=(
 )
 LINT_PACKAGES=(python3 python3-venv ca-certificates shellcheck)
 # PostgreSQL also where PGHOST names another server: a test makes a primary and its replica. wkhtmltopdf makes Odoo's PDF files.
-TEST_PACKAGES=(chromium chromium-sandbox postgresql wkhtmltopdf)
+# The examples for integrators are in Python, for curl, and in JavaScript for Node.
+TEST_PACKAGES=(chromium chromium-sandbox curl nodejs postgresql wkhtmltopdf)
 
 as_root() {
     if [ "$EUID" = 0 ]; then
