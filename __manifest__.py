@@ -18,7 +18,6 @@
         "views/stock_picking_views.xml",
         "views/stock_picking_type_views.xml",
         "views/stock_warehouse_views.xml",
-        "views/res_config_settings_views.xml",
         "views/res_users_views.xml",
         "reports/stock_ledger_report_stock_views.xml",
         "reports/stock_ledger_report_at_date_views.xml",
