@@ -47,6 +47,8 @@
         "views/stock_event_channel_views.xml",
         "views/stock_event_outbox_views.xml",
         "views/stock_event_worker_views.xml",
+        "views/stock_command_views.xml",
+        "views/stock_message_outbox_views.xml",
         "views/stock_contention_views.xml",
         "wizards/stock_ledger_reconcile_views.xml",
         "wizards/stock_ledger_correction_views.xml",

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 _current_cause = ContextVar("stock_event_ledger_cause", default=None)
+_current_message = ContextVar("stock_event_ledger_message", default=None)
 
 
 class StockKey(NamedTuple):
@@ -31,6 +32,13 @@ class LineCause(NamedTuple):
 
 
 NO_CAUSE = LineCause()
+
+
+class MessageCause(NamedTuple):
+    """The message or call from outside that stock is changed for."""
+
+    causation_id: str
+    correlation_id: str | None = None
 
 
 class LineSnapshot(NamedTuple):
@@ -94,3 +102,18 @@ def caused_by(cause):
         yield cause
     finally:
         _current_cause.reset(token)
+
+
+def current_message():
+    """Return the MessageCause that stock is being changed for, if any."""
+    return _current_message.get()
+
+
+@contextmanager
+def caused_by_message(causation_id, correlation_id=None):
+    """Name the message that the block acts on: see ``stock.ledger.entry._caused_by``."""
+    token = _current_message.set(MessageCause(causation_id, correlation_id))
+    try:
+        yield
+    finally:
+        _current_message.reset(token)

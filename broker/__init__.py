@@ -2,7 +2,17 @@
 
 import logging
 
-from .envelope import Envelope, Message, check_routing_key_pattern, event_uuid, gap_event_uuid
+from .command import ACCEPTED, REJECTED, Command, parse_command
+from .consumer import Consumer
+from .envelope import (
+    Envelope,
+    Message,
+    check_routing_key_pattern,
+    cut_routing_key,
+    event_uuid,
+    gap_event_uuid,
+    new_uuid,
+)
 from .publisher import WINDOW, Batch, Publisher
 from .target import Queue, Target, try_round_trip
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -42,7 +43,9 @@ class Message:
 
     ``token`` is the sender's own name for it. Messages of the same ``key`` are
     published one after the other, each after its predecessor's confirm. A ``mandatory``
-    one counts as delivered only if a queue takes it.
+    one counts as delivered only if a queue takes it. ``exchange`` is the target's unless
+    another one is named; the empty one is the default exchange, by which a routing key is
+    the name of a queue.
     """
 
     token: int
@@ -51,6 +54,7 @@ class Message:
     properties: pika.BasicProperties
     body: bytes
     mandatory: bool = True
+    exchange: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ class Envelope:
             name: _get_routing_word(event.get(field) or missing)
             for name, (field, missing) in PLACEHOLDERS.items()
         }
-        return _cut(self.routing_key_pattern.format(**words).lower())
+        return cut_routing_key(self.routing_key_pattern.format(**words).lower())
 
 
 def check_routing_key_pattern(pattern):
@@ -212,6 +216,11 @@ def gap_event_uuid(recorded_date, database_uuid, entry_id):
     return _uuid7(recorded_date, f"{database_uuid}/{entry_id}/gap")
 
 
+def new_uuid():
+    """Return a new UUIDv7, as text."""
+    return _uuid7(datetime.now(timezone.utc), os.urandom(16).hex())
+
+
 def _uuid7(date, name):
     digest = hashlib.sha256(name.encode()).digest()
     value = ((date.replace(tzinfo=timezone.utc) - EPOCH) // MILLISECOND) << 80
@@ -236,7 +245,8 @@ def _get_routing_word(value):
     return re.sub(r"[^\w-]", "_", str(value))
 
 
-def _cut(routing_key):
+def cut_routing_key(routing_key):
+    """Return as much of a routing key as AMQP can carry."""
     # Between characters, never inside one: the broker wants UTF-8.
     return routing_key.encode()[:ROUTING_KEY_BYTES].decode(errors="ignore")
 

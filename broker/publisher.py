@@ -1,19 +1,14 @@
 """Publishing with confirms, many messages in flight, on a thread of its own."""
 
-import logging
-import threading
 import time
 from collections import deque
 
 import pika
-from pika.adapters.select_connection import IOLoop
 
-from .target import NOT_FOUND, describe
-
-_logger = logging.getLogger(__name__)
+from .connection import Connection
+from .target import describe
 
 WINDOW = 500
-CLOSE_SECONDS = 1
 # With these the broker closes a channel for one message's sake: its routing key is not
 # allowed to the user, or it is larger than the broker takes. Other reasons that come with
 # the same codes concern the whole target.
@@ -44,55 +39,28 @@ class Batch:
         self.started_at = self.progress_at = time.monotonic()
 
 
-class Publisher:
-    """One connection to one target: it connects once, publishes, and ends for good.
+class Publisher(Connection):
+    """One connection that publishes to one target; see ``Connection``."""
 
-    Whoever uses it makes a new one to try again. pika belongs to the thread that this
-    starts; other threads reach it through ``add_callback_threadsafe`` alone. To be made
-    after a fork, never before.
-    """
+    name = "stock_event_publisher"
 
     def __init__(self, target, wake, host_index=0):
-        """
-        :param Target target: where to
-        :param wake: called, from the publisher's thread, when a state or batch changed
-        :param int host_index: which of the target's hosts
-        """
-        self.target = target
-        self._host_index = host_index
-        self.ready = False
-        self.closed = False
-        self.error = None
-        self._wake = wake
-        self._ioloop = IOLoop()
-        self._connection = None
-        self._channel = None
-        self._steps = self._step = None
-        self._missing = []
+        super().__init__(target, wake, host_index)
         self._batch = None
         self._stopping = False
-        self._closing = False
         self._next_tag = 1
         self._messages = {}
         self._sendable = deque()
         self._in_flight = {}
         self._returned = {}
-        self._thread = threading.Thread(target=self._run, name="stock_event_publisher", daemon=True)
 
     # --- for the thread that uses it
-
-    def start(self):
-        """Connect, in the background: ``ready`` or ``closed`` tells how it went.
-
-        ``closed`` is final, and ``error`` says why where that was not asked for.
-        """
-        self._thread.start()
 
     def publish(self, messages, window=WINDOW):
         """Send messages, each key's in the order given.
 
         One batch at a time. Messages that come after a returned or refused one of the
-        same key are not sent.
+        same key are not sent. What is unconfirmed when it closes stays unconfirmed.
 
         :param messages: list of Message
         :param int window: how many may be on their way at once
@@ -107,97 +75,35 @@ class Publisher:
         """Let the batch end with what is in flight."""
         self._ioloop.add_callback_threadsafe(self._stop_sending)
 
-    def close(self, timeout_seconds=5):
-        """End the connection; what is unconfirmed stays unconfirmed."""
-        if self._thread.ident is None:
-            return
-        if self._thread.is_alive():
-            self._ioloop.add_callback_threadsafe(self._close)
-            self._thread.join(timeout_seconds)
-
     # --- the thread: connecting
 
-    def _run(self):
-        try:
-            self._connection = pika.SelectConnection(
-                self.target.connection_parameters(self._host_index),
-                on_open_callback=self._on_connected,
-                on_open_error_callback=self._on_disconnected,
-                on_close_callback=self._on_disconnected,
-                custom_ioloop=self._ioloop,
-            )
-            self._ioloop.start()
-        except Exception as error:
-            # Nothing of a broker may reach the process; the traceback could hold the
-            # password and stays out of the log.
-            self._fail(error)
-        finally:
-            self.ready = False
-            self._finish_batch()
-            self._ioloop.close()
-            self.closed = True
-            self._wake()
-
-    def _on_connected(self, _connection):
-        self._open_channel()
-
-    def _on_disconnected(self, _connection, error):
-        self._fail(error)
-        self._ioloop.stop()
-
-    def _open_channel(self):
-        self._channel = self._connection.channel(on_open_callback=self._on_channel_open)
-
-    def _on_channel_open(self, channel):
-        channel.add_on_close_callback(self._on_channel_closed)
-        channel.add_on_return_callback(self._on_return)
+    def _get_steps(self):
         steps = self.target.topology()
         if not self.target.declares:
             # Publishing to an exchange that does not exist closes the channel and
             # confirms nothing: it has to be there before.
             steps = [step for step in steps if step[1].get("exchange_type") == "topic"]
-        self._steps = iter(steps)
-        self._take_step()
+        return steps
 
-    def _take_step(self, _frame=None):
-        """Look for, or make, the next thing that has to be on the broker.
+    def _describe_missing(self):
+        return (
+            f"no exchange {self.target.exchange} on the broker. If it was deleted, its "
+            "bindings are gone too: declare it again, and have consumers bind their "
+            "queues again"
+        )
 
-        Passive first, for what is there: who may publish may not be allowed to declare,
-        and what somebody declared in another way is theirs. A passive declaration of
-        what is missing closes the channel, and the next channel makes it.
-        """
-        self._step = next(self._steps, None)
-        if self._step is None:
-            self._channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
-            return
-        method, arguments = self._step
-        if method != "queue_bind":
-            arguments = {**arguments, "passive": self._step not in self._missing}
-        getattr(self._channel, method)(**arguments, callback=self._take_step)
+    def _begin_work(self):
+        self._channel.add_on_return_callback(self._on_return)
+        self._channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+
+    def _end_work(self):
+        self._finish_batch()
 
     def _on_ready(self, _frame):
         self.ready = True
         self._wake()
 
-    def _on_channel_closed(self, _channel, error):
-        if self.ready:
-            self._accuse_message(error)
-        elif getattr(error, "reply_code", None) == NOT_FOUND and self._connection.is_open:
-            if self.target.declares and self._step not in self._missing:
-                self._missing.append(self._step)
-                self._open_channel()
-                return
-            if not self.target.declares:
-                error = ConnectionError(
-                    f"no exchange {self.target.exchange} on the broker. If it was deleted, its "
-                    "bindings are gone too: declare it again, and have consumers bind their "
-                    "queues again"
-                )
-        self._fail(error)
-        if self._connection.is_open:
-            self._connection.close()
-
-    def _accuse_message(self, error):
+    def _on_interrupted(self, error):
         """Find out whether the channel was closed for the sake of one message."""
         sign = MESSAGE_REFUSED.get(getattr(error, "reply_code", None))
         if not sign or sign not in error.reply_text or not self._in_flight:
@@ -207,27 +113,11 @@ class Publisher:
             [message] = self._in_flight.values()
             self._batch.returned[message.token] = describe(error)
 
-    def _fail(self, error):
-        # The first error is the cause of those that follow.
-        if self.error is None and not self._closing:
-            self.error = describe(error)
-        self.ready = False
-
-    def _close(self):
-        self._closing = True
-        self._stopping = True
-        if self._connection is None or self._connection.is_closed:
-            self._ioloop.stop()
-        elif not self._connection.is_closing:
-            self._connection.close()
-            # A peer that has vanished never answers.
-            self._ioloop.call_later(CLOSE_SECONDS, self._ioloop.stop)
-
     # --- the thread: publishing
 
     def _begin(self, batch, messages):
         self._batch = batch
-        self._stopping = self._closing
+        self._stopping = False
         self._returned.clear()
         for message in messages:
             if message.key in self._messages:
@@ -249,13 +139,14 @@ class Publisher:
             self._sendable
             and len(self._in_flight) < self._batch.window
             and not self._stopping
+            and not self._closing
             and channel.is_open
         ):
             message = self._sendable.popleft()
             self._in_flight[self._next_tag] = message
             self._next_tag += 1
             channel.basic_publish(
-                self.target.exchange,
+                self.target.exchange if message.exchange is None else message.exchange,
                 message.routing_key,
                 message.body,
                 message.properties,

@@ -1,7 +1,5 @@
 """What the events look like, for machines: a JSON Schema and an AsyncAPI document."""
 
-import json
-
 from .envelope import (
     DATA_SCHEMA,
     DEFAULT_ROUTING_KEY_PATTERN,
@@ -334,15 +332,3 @@ def _get_message(event_type):
         "bindings": {"amqp": {"messageType": event_type, "bindingVersion": BINDING_VERSION}},
         "examples": [{"headers": message.properties.headers, "payload": example}],
     }
-
-
-def schema_files(event_types):
-    """Return the files of the folder ``schemas``: text by file name.
-
-    :param event_types: the types of a ledger entry, to which GAP is added
-    """
-    documents = {
-        f"event.v{SCHEMA_VERSION}.schema.json": event_schema(event_types),
-        f"asyncapi.v{SCHEMA_VERSION}.json": asyncapi_document(event_types),
-    }
-    return {name: json.dumps(document, indent=2) + "\n" for name, document in documents.items()}

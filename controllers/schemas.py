@@ -1,7 +1,9 @@
 from odoo import http
 from odoo.http import request
 
-from ..broker.schema import asyncapi_document, event_schema
+from ..broker.command_schema import command_schema, full_asyncapi_document, reply_schema
+from ..broker.schema import event_schema
+from ..integration import OPERATIONS
 
 CACHE_SECONDS = 3600
 
@@ -19,7 +21,31 @@ class StockEventSchemas(http.Controller):
     )
     def get_event_schema(self):
         """Return the JSON Schema of the flat event."""
-        return self._respond(event_schema, "application/schema+json")
+        return self._respond(event_schema(self._get_event_types()), "application/schema+json")
+
+    @http.route(
+        "/stock_event_ledger/schemas/command.v1.json",
+        type="http",
+        auth="public",
+        methods=["GET"],
+        save_session=False,
+        readonly=True,
+    )
+    def get_command_schema(self):
+        """Return the JSON Schema of commands, by operation."""
+        return self._respond(command_schema(self._get_operations()), "application/schema+json")
+
+    @http.route(
+        "/stock_event_ledger/schemas/command-reply.v1.json",
+        type="http",
+        auth="public",
+        methods=["GET"],
+        save_session=False,
+        readonly=True,
+    )
+    def get_reply_schema(self):
+        """Return the JSON Schema of the replies to commands."""
+        return self._respond(reply_schema(), "application/schema+json")
 
     @http.route(
         "/stock_event_ledger/asyncapi.json",
@@ -30,14 +56,21 @@ class StockEventSchemas(http.Controller):
         readonly=True,
     )
     def get_asyncapi_document(self):
-        """Return the AsyncAPI document of the exchange."""
-        return self._respond(asyncapi_document, "application/json")
+        """Return the AsyncAPI document of the exchange and of the queues of commands."""
+        document = full_asyncapi_document(self._get_event_types(), self._get_operations())
+        return self._respond(document, "application/json")
 
-    def _respond(self, build, content_type):
-        # With the event types that other modules add.
-        field = request.env["stock.ledger.entry"]._fields["event_type"]
+    def _get_event_types(self):
+        """Return the event types, with those that other modules add."""
+        return request.env["stock.ledger.entry"]._fields["event_type"].get_values(request.env)
+
+    def _get_operations(self):
+        """Return the operations, with those that other modules add."""
+        return list(OPERATIONS.values())
+
+    def _respond(self, document, content_type):
         return request.make_json_response(
-            build(field.get_values(request.env)),
+            document,
             headers={
                 "Content-Type": content_type,
                 "Cache-Control": f"public, max-age={CACHE_SECONDS}",

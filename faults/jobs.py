@@ -64,6 +64,32 @@ def create_channel(dbname, vals):
         return channels.create({"active": True, "queue_ids": False, **vals}).id
 
 
+def prepare_commands(dbname, channel_id):
+    """Make a queue of commands with a user, and what its commands are about.
+
+    :return: dictionary of the queue's name, the product's id and a command's body
+    """
+    with committing(dbname) as env:
+        name = f"faults.commands.{secrets.token_hex(4)}"
+        user = env["res.users"].create(
+            {
+                "name": name,
+                "login": name,
+                "group_ids": [(6, 0, env.ref("stock_event_ledger.group_integration").ids)],
+            }
+        )
+        env["stock.command.queue"].create(
+            {"channel_id": channel_id, "name": name, "user_id": user.id}
+        )
+        product = env["product.product"].create({"name": name, "is_storable": True})
+        warehouse = env["stock.warehouse"].search([], limit=1)
+        body = {
+            "warehouse_id": warehouse.id,
+            "lines": [{"product_id": product.id, "quantity": 1}],
+        }
+        return {"queue": name, "product_id": product.id, "body": body}
+
+
 def read_error(dbname, channel_id):
     """Return what a channel shows as its error."""
     with committing(dbname) as env:

@@ -1,11 +1,13 @@
 """What is broken, and when. Each scenario plays on a Stage and leaves the verdict to it."""
 
+import contextlib
 import signal
 import time
 
+from .inlet import Inlet
 from .launcher import wait_until
 from .proxy import Proxy
-from .steps import STEPS, STEPS_OF_MESSAGES
+from .steps import COMMAND_STEPS, STEPS, STEPS_OF_MESSAGES
 
 LEADER_LOCK = "locktype = 'advisory' AND granted AND classid = 5457228 AND objid = 1"
 
@@ -255,6 +257,54 @@ def kill_queue_leader(site, stage, kills=2):
     stage.finish(worker)
 
 
+@contextlib.contextmanager
+def _commanding(stage):
+    """An Inlet whose commands come in inside the block, and are judged after it."""
+    # Its events are of no interest here, and are left out.
+    outlet = stage.open_outlet(product_domain="[('id', '=', 0)]")
+    inlet = Inlet(stage, outlet)
+    try:
+        inlet.start()
+        yield inlet
+        inlet.finish()
+        stage.problems += inlet.judge()
+    finally:
+        inlet.close()
+
+
+def kill_command_worker(site, stage, rounds=4):
+    """The worker dies at each step of a command's way."""
+    with _commanding(stage) as inlet:
+        plan = list(COMMAND_STEPS) * site.scale(rounds)
+        site.random.shuffle(plan)
+        for step in plan:
+            count = site.random.randint(1, 5)
+            worker = stage.start_worker(step=step, count=count)
+            if worker.wait() != -signal.SIGKILL:
+                stage.problems.append(f"a worker ended by itself, see {worker.log}")
+            stage.count_fault(f"worker killed: {step}, passed {count} times")
+        worker = stage.start_worker()
+        inlet.wait_for_commands(1)
+    stage.finish(worker)
+
+
+def break_command_servers(site, stage, rounds=3):
+    """RabbitMQ and PostgreSQL are killed in turn while commands come in."""
+    with _commanding(stage) as inlet:
+        worker = stage.start_worker()
+        for _number in range(site.scale(rounds)):
+            inlet.wait_for_commands(20)
+            site.broker.kill()
+            site.broker.launch()
+            site.broker.wait_until_ready()
+            stage.count_fault("broker killed and started")
+            inlet.wait_for_commands(20)
+            site.postgresql.restart_at_once()
+            stage.count_fault("PostgreSQL restarted in immediate mode")
+        inlet.wait_for_commands(20)
+    stage.finish(worker)
+
+
 SCENARIOS = {
     "worker": kill_worker,
     "writer": kill_writer,
@@ -269,4 +319,6 @@ SCENARIOS = {
     "credentials": deny_access,
     "leader": lose_leader,
     "cluster": kill_queue_leader,
+    "commands": kill_command_worker,
+    "command-servers": break_command_servers,
 }

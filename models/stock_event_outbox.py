@@ -121,9 +121,14 @@ class StockEventOutbox(models.Model):
         :param list entry_ids: ids of ledger entries that this transaction inserted
         """
         self.env["stock.event.channel"].flush_model()
-        rows = self.env.execute_query(self._query_enqueue(entry_ids, self._should_notify()))
+        if self.env.execute_query(self._query_enqueue(entry_ids, self._should_notify())):
+            self._ring_after_commit()
+
+    @api.model
+    def _ring_after_commit(self):
+        """Wake the scheduled action that publishes, once this transaction has committed."""
         after_commit = self.env.cr.postcommit
-        if rows and RUNG not in after_commit.data:
+        if RUNG not in after_commit.data:
             after_commit.data[RUNG] = True
             dbname = self.env.cr.dbname
             after_commit.add(lambda: bell.ring(dbname))
@@ -406,8 +411,11 @@ class StockEventOutbox(models.Model):
 
     @api.model
     def _has_work(self):
-        targets = self.env["stock.event.channel"]._get_targets()
-        return any(self._has_pending(channel_id) for channel_id in targets)
+        messages = self.env["stock.message.outbox"]
+        return any(
+            self._has_pending(channel_id) or messages._has_pending(channel_id)
+            for channel_id in self.env["stock.event.channel"]._get_targets()
+        )
 
     @api.model
     def _has_pending(self, channel_id):

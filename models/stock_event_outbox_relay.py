@@ -145,6 +145,7 @@ class StockEventOutbox(models.Model):
                    e.location_id, e.owner_id, e.effective_date, e.recorded_date,
                    e.move_id, e.reference, e.origin, e.user_id, e.corrects_entry_id,
                    corrected.recorded_date AS corrected_date,
+                   cause.causation_id, cause.correlation_id,
                    product.default_code AS sku, uom.name ->> 'en_US' AS uom,
                    warehouse.code AS warehouse_code, lot.name AS lot,
                    package.name AS package
@@ -152,6 +153,7 @@ class StockEventOutbox(models.Model):
               JOIN stock_ledger_entry e ON e.id = o.entry_id
               LEFT JOIN stock_ledger_entry corrected
                      ON corrected.id = e.corrects_entry_id
+              LEFT JOIN stock_ledger_entry_cause cause ON cause.entry_id = e.id
               LEFT JOIN product_product product ON product.id = o.product_id
               LEFT JOIN product_template template
                      ON template.id = product.product_tmpl_id
@@ -377,8 +379,8 @@ class StockEventOutbox(models.Model):
             "effective_at": row["effective_date"].isoformat() + "Z",
             "recorded_at": recorded.isoformat(timespec="milliseconds") + "Z",
             "user_id": row["user_id"],
-            "correlation_id": None,
-            "causation_id": None,
+            "correlation_id": row["correlation_id"],
+            "causation_id": row["causation_id"],
             # Without a date it is archived, or there is none.
             "corrects_event_id": row["corrected_date"]
             and event_uuid(row["corrected_date"], database_uuid, corrects),

@@ -290,7 +290,9 @@ class StockIntegration(models.AbstractModel):
             if first := calls._find_first(call.key):
                 return first._get_first_result(call.definition, data)
             origin = data.origin or f"{call.definition.name} {call.key}"
-            result = self._get_handler(call.definition)(data, origin)
+            # Its events name it, so that the caller can tell its own echo.
+            with self.env["stock.ledger.entry"]._caused_by(call.key):
+                result = self._get_handler(call.definition)(data, origin)
             calls._note(call, data, result, self._get_call_company(data))
             return result
 

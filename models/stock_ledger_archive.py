@@ -407,18 +407,26 @@ class StockLedgerArchive(models.Model):
         """
         [(entry_count, opening_ids)] = self.env.execute_query(self._query_replace())
         self.env.cr.execute(SQL("DELETE FROM stock_ledger_delta WHERE id = ANY(%s)", opening_ids))
-        # Events that were sent, or sent again, and have nothing left to tell.
-        self.env.cr.execute(
-            SQL(
-                """DELETE FROM stock_event_outbox o
-                    WHERE entry_id <= %s
-                      AND NOT EXISTS (SELECT FROM stock_ledger_entry e WHERE e.id = o.entry_id)""",
-                self.last_entry_id,
-            )
+        # Events that were sent, or sent again, and have nothing left to tell; and causes.
+        for table in ("stock_event_outbox", "stock_ledger_entry_cause"):
+            self.env.cr.execute(self._query_forget(table))
+        models_changed = (
+            *("stock.ledger.entry", "stock.ledger.delta"),
+            *("stock.event.outbox", "stock.ledger.entry.cause"),
         )
-        for model in ("stock.ledger.entry", "stock.ledger.delta", "stock.event.outbox"):
+        for model in models_changed:
             self.env[model].invalidate_model(flush=False)
         return entry_count, len(opening_ids)
+
+    def _query_forget(self, table):
+        """Return the deletion of the rows about entries that are no longer there."""
+        return SQL(
+            """DELETE FROM %s o
+                WHERE entry_id <= %s
+                  AND NOT EXISTS (SELECT FROM stock_ledger_entry e WHERE e.id = o.entry_id)""",
+            SQL.identifier(table),
+            self.last_entry_id,
+        )
 
     def _query_replace(self):
         return SQL(

@@ -14,8 +14,8 @@ NOTIFY_CHANNEL = "stock_event_ledger"
 # The notifications that are not about events.
 RESERVATION_QUEUED = "reservation queued"
 RESERVATION_AWAITED = "reservation awaited"
-# Advisory locks are per database; these two numbers are this module's own.
-LOCK_CLASS, LEADER_LOCK, WORKER_LOCK = 0x53454C, 1, 2
+# Advisory locks are per database; these numbers are this module's own.
+LOCK_CLASS, LEADER_LOCK, WORKER_LOCK, INBOX_LOCK = 0x53454C, 1, 2, 3
 REPLAYS = 5
 REPLAYED = (
     psycopg2.errors.SerializationFailure,

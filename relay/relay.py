@@ -4,6 +4,7 @@ import selectors
 import socket
 import time
 from dataclasses import replace
+from itertools import product
 
 import psycopg2
 
@@ -79,8 +80,10 @@ class Alarm:
 
 
 class ChannelRelay:
-    """One channel's way to its broker. Waits for nothing: ``step`` does what can be
-    done now."""
+    """The way of one channel's events to its broker. Waits for nothing: ``step`` does what
+    can be done now."""
+
+    outbox = "stock.event.outbox"
 
     def __init__(self, channel_id, target, leader, alarm):
         self.channel_id = channel_id
@@ -196,7 +199,7 @@ class ChannelRelay:
     def _take(self):
         in_flight = [message.token for message in self._sent]
         messages, looked_at = self._leader.transaction(
-            lambda env: env["stock.event.outbox"]._take(self.channel_id, BATCH_SIZE, in_flight)
+            lambda env: env[self.outbox]._take(self.channel_id, BATCH_SIZE, in_flight)
         )
         self.may_have_more = looked_at == BATCH_SIZE
         return messages, looked_at
@@ -239,16 +242,14 @@ class ChannelRelay:
         # time, until a batch gets through without another one like it.
         self._window = 1 if batch.has_culprit else WINDOW
         self._publish_prepared(batch)
-        self._leader.transaction(
-            lambda env: env["stock.event.outbox"]._settle(self.channel_id, batch)
-        )
+        self._leader.transaction(lambda env: env[self.outbox]._settle(self.channel_id, batch))
         self.sent_count += len(batch.confirmed)
         if batch.confirmed:
             self._backoff.reset()
             self._host_errors.clear()
             self._report_recovery()
         for reason in batch.returned.values():
-            _logger.warning("An event of channel %s waits: %s", self.channel_id, reason)
+            _logger.warning("A message of channel %s waits: %s", self.channel_id, reason)
         if batch.has_culprit:
             self.may_have_more = True
             self._discard_publisher()
@@ -273,11 +274,6 @@ class ChannelRelay:
         errors, self._host_errors = "; ".join(self._host_errors), []
         if errors != self._error:
             self._record_error(errors)
-            _logger.warning(
-                "Channel %s does not publish; events are kept and it is tried again: %s",
-                self.channel_id,
-                errors,
-            )
         self._error = errors
 
     def _report_recovery(self):
@@ -286,17 +282,24 @@ class ChannelRelay:
         A connection alone says little: a broker in a memory alarm accepts it and then
         reads nothing.
         """
-        if self._error is None:
-            return
-        _logger.info(
-            "RabbitMQ at %s works again for channel %s",
-            self.target.address(self._host_index),
-            self.channel_id,
-        )
-        self._record_error(None)
+        if self._error is not None:
+            self._record_error(None)
         self._error = None
 
     def _record_error(self, error):
+        """Tell why the channel does not publish; None when it does again."""
+        if error:
+            _logger.warning(
+                "Channel %s does not publish; events are kept and it is tried again: %s",
+                self.channel_id,
+                error,
+            )
+        else:
+            _logger.info(
+                "RabbitMQ at %s works again for channel %s",
+                self.target.address(self._host_index),
+                self.channel_id,
+            )
         self._leader.transaction(
             lambda env: env["stock.event.channel.status"]._record_error(self.channel_id, error)
         )
@@ -306,6 +309,37 @@ class ChannelRelay:
             lambda env: env["stock.event.channel.status"]._record_declared([self.channel_id], True)
         )
         self.target = replace(self.target, declares=False)
+
+
+class MessageRelay(ChannelRelay):
+    """The way of what a channel sends beside its events, such as replies to commands.
+
+    On a connection of its own, so that neither waits for the other, and only once there is
+    something to send. How the channel is doing is told by its events' relay.
+    """
+
+    outbox = "stock.message.outbox"
+
+    def __init__(self, channel_id, target, leader, alarm):
+        super().__init__(channel_id, replace(target, declares=False), leader, alarm)
+
+    def follow(self, target):
+        """Declare nothing: that is for the relay of events."""
+
+    def _connect(self):
+        if time.monotonic() < self._retry_at or self.is_stopping:
+            return
+        self.may_have_more = self._leader.transaction(
+            lambda env: env[self.outbox]._has_pending(self.channel_id)
+        )
+        if self.may_have_more:
+            super()._connect()
+
+    def _record_error(self, error):
+        _logger.debug("Messages of channel %s: %s", self.channel_id, error or "sent again")
+
+
+RELAYS = (ChannelRelay, MessageRelay)
 
 
 class Relay:
@@ -376,24 +410,25 @@ class Relay:
             return
         self._follow_at = time.monotonic() + CONFIGURATION_SECONDS
         targets = self._leader.transaction(lambda env: env["stock.event.channel"]._get_targets())
-        for channel_id, channel in list(self._channels.items()):
-            if targets.get(channel_id) != channel.target:
+        for channel in list(self._channels.values()):
+            if targets.get(channel.channel_id) != channel.target:
                 self._retire(channel)
-        for channel_id, target in targets.items():
-            if channel_id not in self._channels:
-                self._channels[channel_id] = ChannelRelay(
+        for make, (channel_id, target) in product(RELAYS, targets.items()):
+            channel = self._channels.get((make, channel_id))
+            if not channel:
+                self._channels[make, channel_id] = make(
                     channel_id, target, self._leader, self._alarm
                 )
             # Equal, but it may be asked to declare again.
-            elif not self._channels[channel_id].is_stopping:
-                self._channels[channel_id].follow(target)
+            elif not channel.is_stopping:
+                channel.follow(target)
 
     def _retire(self, channel):
         """Stop a channel that was paused, changed or deleted, after what is in flight."""
         channel.is_stopping = True
         if not channel.is_sending:
             channel.close()
-            del self._channels[channel.channel_id]
+            del self._channels[type(channel), channel.channel_id]
             self._retired_count += channel.sent_count
             self._follow_at = 0
 

@@ -12,6 +12,7 @@ import psycopg2
 
 from odoo.modules.registry import Registry
 
+from .inbox import InboxThread
 from .leader import RESERVATION_AWAITED, RESERVATION_QUEUED, WORKER_LOCK, Leader, Session
 from .relay import POLL_SECONDS, Alarm, Backoff, Relay
 
@@ -161,7 +162,8 @@ class Housekeeping(threading.Thread):
 
 
 class Worker:
-    """Publishes events, reserves what was queued and folds the rollup, until stopped.
+    """Publishes events, reserves what was queued, folds the rollup and runs commands, until
+    stopped.
 
     Any number of workers may run for a database: one leads, the others wait to take
     over. It outlives restarts of PostgreSQL and RabbitMQ.
@@ -206,11 +208,14 @@ class Worker:
             self._beat_at = 0
             with contextlib.ExitStack() as stack:
                 housekeeping = Housekeeping(self.dbname)
+                inbox = InboxThread(self.dbname)
                 relay = Relay(leader, self._alarm)
                 # The broker first: without the lock, nothing may be published.
                 stack.callback(housekeeping.stop)
+                stack.callback(inbox.stop)
                 stack.callback(relay.close)
                 housekeeping.start()
+                inbox.start()
                 self._lead(leader, relay, housekeeping)
                 self._take_leave(leader)
 

@@ -9,7 +9,7 @@ from odoo.tests import TransactionCase, tagged
 from odoo.tools import config
 
 from ..faults.launcher import Launcher
-from ..faults.scenarios import cut_connection, kill_worker
+from ..faults.scenarios import cut_connection, kill_command_worker, kill_worker
 from ..faults.stage import Account, Stage
 from .database_copy import copy_database
 
@@ -51,17 +51,21 @@ class TestEventFaults(TransactionCase):
     def scale(self, count):
         return count
 
-    def play(self, scenario, **options):
+    def play(self, scenario, has_events=True, **options):
         """Run a scenario, which finds in this test what it finds in a Site."""
         stage = Stage("test", self.launcher, [self.account], self.connection, self.folder)
         with stage:
             scenario(self, stage, **options)
             verdict = stage.judge()
-        self.assertGreater(verdict.events, 0)
+        if has_events:
+            self.assertGreater(verdict.events, 0)
         self.assertTrue(verdict.is_good, verdict)
 
     def test_killed_workers(self):
         self.play(kill_worker, rounds=2)
+
+    def test_killed_workers_of_commands(self):
+        self.play(kill_command_worker, has_events=False, rounds=1)
 
     def test_cut_connection(self):
         self.play(cut_connection, rounds=1, with_silence=False)

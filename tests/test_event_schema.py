@@ -7,17 +7,15 @@ from odoo.tests import HttpCase, TransactionCase, tagged
 from odoo.tools import file_open
 
 from ..broker import Envelope
+from ..broker.command_schema import full_asyncapi_document, schema_files
 from ..broker.envelope import DATA_SCHEMA
 from ..broker.example import SUMMARIES, example_event
-from ..broker.schema import (
-    asyncapi_document,
-    event_schema,
-    headers_schema,
-    schema_files,
-)
+from ..broker.schema import asyncapi_document, event_schema, headers_schema
+from ..integration import OPERATIONS as DEFINED
 from ..models.stock_ledger_entry import EVENT_TYPES
 from .event_common import EventCase
 
+OPERATIONS = list(DEFINED.values())
 LEDGER_TYPES = [value for value, _label in EVENT_TYPES]
 ALL_TYPES = [*LEDGER_TYPES, "GAP"]
 
@@ -42,8 +40,8 @@ class TestEventSchema(TransactionCase):
         self.assertTrue(get_errors(self.schema, event), event)
 
     def test_the_copies_in_the_repository_are_up_to_date(self):
-        files = schema_files(LEDGER_TYPES)
-        self.assertEqual(len(files), 2)
+        files = schema_files(LEDGER_TYPES, OPERATIONS)
+        self.assertEqual(len(files), 4)
         for name, text in files.items():
             with file_open(f"stock_event_ledger/schemas/{name}") as file:
                 self.assertEqual(file.read(), text, f"{name}: run make schemas")
@@ -318,7 +316,8 @@ class TestSchemaRoutes(HttpCase):
 
     def test_anybody_gets_the_asyncapi_document(self):
         document = self._get("asyncapi.json", "application/json")
-        self.assertEqual(document, json.loads(json.dumps(asyncapi_document(LEDGER_TYPES))))
+        expected = full_asyncapi_document(LEDGER_TYPES, OPERATIONS)
+        self.assertEqual(document, json.loads(json.dumps(expected)))
 
     def test_nobody_writes_them(self):
         response = self.url_open("/stock_event_ledger/asyncapi.json", data={"a": "b"})
