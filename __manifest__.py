@@ -13,6 +13,7 @@
         "security/ir.model.access.csv",
         "security/stock_event_ledger_security.xml",
         "views/menus.xml",
+        "views/stock_ledger_dashboard_views.xml",
         "views/stock_ledger_entry_views.xml",
         "views/stock_move_views.xml",
         "views/stock_picking_views.xml",

@@ -47,6 +47,8 @@ from . import (
     stock_ledger_closing,
     stock_ledger_closing_archive,
     stock_ledger_count,
+    stock_ledger_dashboard,
+    stock_ledger_dashboard_monitor,
     stock_ledger_day,
     stock_ledger_delta,
     stock_ledger_entry,

@@ -51,7 +51,9 @@ class StockLedgerReconciliation(models.Model):
     @api.model
     def _get_last_clean(self):
         """Return the last run over everything that found nothing."""
-        return self.search([("state", "=", "clean"), ("scope", "=", False)], limit=1)
+        return self.search_fetch(
+            [("state", "=", "clean"), ("scope", "=", False)], ["started_date"], limit=1
+        )
 
     # --- alerts
 

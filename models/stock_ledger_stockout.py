@@ -39,6 +39,8 @@ class StockLedgerStockout(models.Model):
     )
 
     _key_uniq = models.UniqueIndex("(product_id, warehouse_id, first_day)")
+    # Serves those that last.
+    _lasting_idx = models.Index("(first_day) WHERE last_day IS NULL")
 
     # --- the period that demand and stock-outs are counted in ---
 

@@ -39,6 +39,7 @@ JOBS = (
     Job("stock.move", "_process_reservation_queue", 100, POLL_SECONDS, is_urgent=True),
     Job("stock.ledger.rollup", "_fold", 50000, POLL_SECONDS),
     Job("stock.hold", "_expire", 100, 5),
+    Job("stock.ledger.dashboard", "_notify_changes", 1, 5),
     Job("stock.quant", "_merge_duplicates", 200, 30),
     Job("stock.event.channel", "_check_alerts", 1, 15),
     Job("stock.ledger.stockout", "_refresh", 1, 3600),
