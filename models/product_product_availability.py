@@ -14,18 +14,6 @@ class ProductProduct(models.Model):
     _inherit = "product.product"
 
     @api.readonly
-    def action_view_stock_card(self):
-        """Ask for the period of this product's stock card.
-
-        :return: a window action
-        """
-        self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_card"
-        )
-        return {**action, "context": {"default_product_id": self.id}}
-
-    @api.readonly
     def get_availability(self, date_from, date_to, warehouse_id=False):
         """Return what there was of these products day by day, and what is to be expected.
 

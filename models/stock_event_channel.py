@@ -262,11 +262,8 @@ class StockEventChannel(models.Model):
         return self._prepare_events_action([("state", "=", "blocked")])
 
     def _prepare_events_action(self, domain):
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.stock_event_outbox_action"
-        )
         domain = [("channel_id", "in", self.ids), *domain]
-        return {**action, "domain": domain, "context": {}}
+        return self.env["stock.event.outbox"]._prepare_events_action(domain)
 
     @api.readonly
     def action_replay(self):

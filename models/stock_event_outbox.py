@@ -106,6 +106,17 @@ class StockEventOutbox(models.Model):
             self.ids,
         )
 
+    @api.model
+    def _prepare_events_action(self, domain):
+        """Return the window action of some events, confirmed ones included.
+
+        :param domain: which ones
+        """
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "stock_event_ledger.stock_event_outbox_action"
+        )
+        return {**action, "domain": list(domain), "context": {}}
+
     # --- writing, in the transaction that changes stock
 
     @api.model

@@ -113,11 +113,8 @@ class StockLedgerCount(models.Model):
     @api.readonly
     def action_view_entries(self):
         """Return the window action of the ledger entries that the counts have led to."""
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
         domain = [("move_id", "in", self.mapped("move_id").ids)]
-        return {**action, "domain": domain, "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(domain)
 
     @api.readonly
     def action_view_move_lines(self):

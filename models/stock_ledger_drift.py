@@ -248,7 +248,4 @@ class StockLedgerDrift(models.Model):
 
         :return: a window action
         """
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
-        return {**action, "domain": list(self._get_key_domain()), "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(self._get_key_domain())

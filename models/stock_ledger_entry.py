@@ -135,6 +135,8 @@ class StockLedgerEntry(models.Model):
     _recorded_idx = models.Index("USING brin (recorded_date)")
     # Serves the entries of a move or transfer, and changes of a done move's date.
     _move_idx = models.Index("(move_id) WHERE move_id IS NOT NULL")
+    # Serves the entries of a package, of which there are few.
+    _package_idx = models.Index("(package_id) WHERE package_id IS NOT NULL")
 
     def init(self):
         """Make the triggers: refuse changes, and feed the rollup's queue."""

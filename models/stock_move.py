@@ -1,6 +1,7 @@
 from contextlib import nullcontext
 
 from odoo import fields, models
+from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..counting import current_counts
@@ -23,7 +24,8 @@ OPEN_STATES = ("waiting", "confirmed", "assigned", "partially_available")
 
 
 class StockMove(models.Model):
-    _inherit = "stock.move"
+    _name = "stock.move"
+    _inherit = ["stock.move", "stock.ledger.subject.mixin"]
 
     reservation_queued_date = fields.Datetime(
         readonly=True,
@@ -42,6 +44,9 @@ class StockMove(models.Model):
     )
 
     # --- the ledger ---
+
+    def _get_ledger_domain(self):
+        return Domain("move_id", "in", self.ids)
 
     def write(self, vals):
         redated = self.browse()

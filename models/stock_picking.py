@@ -3,7 +3,8 @@ from odoo.fields import Domain
 
 
 class StockPicking(models.Model):
-    _inherit = "stock.picking"
+    _name = "stock.picking"
+    _inherit = ["stock.picking", "stock.ledger.subject.mixin"]
 
     reservation_queued_date = fields.Datetime(
         string="Queued Since",
@@ -54,18 +55,8 @@ class StockPicking(models.Model):
     def button_validate(self):
         return self.env["stock.quant"]._decide(super().button_validate)
 
-    @api.readonly
-    def action_view_ledger_entries(self):
-        """Open the ledger entries of this transfer.
-
-        :return: a window action
-        """
-        self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
-        action["domain"] = [("move_id", "in", self.move_ids.ids)]
-        return action
+    def _get_ledger_domain(self):
+        return self.move_ids._get_ledger_domain()
 
     def _notify_reservation_queue(self):
         """Have open screens show that moves of these transfers joined or left the queue."""

@@ -93,10 +93,7 @@ class StockLedgerReport(models.AbstractModel):
 
         :param domain: which ones
         """
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
-        return {**action, "domain": list(domain), "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(domain)
 
     @api.model
     def _prepare_transfers_action(self, domain):

@@ -9,7 +9,8 @@ from ..fields import HistoricalMany2one
 # What the card is about; the figures of one row differ from card to card.
 PRODUCT, FROM, TO = "stock_ledger_product_id", "stock_ledger_from", "stock_ledger_to"
 WAREHOUSE, LOCATION = "stock_ledger_warehouse_id", "stock_ledger_location_id"
-CARD = (PRODUCT, FROM, TO, WAREHOUSE, LOCATION, "allowed_company_ids")
+LOT = "stock_ledger_lot_id"
+CARD = (PRODUCT, FROM, TO, WAREHOUSE, LOCATION, LOT, "allowed_company_ids")
 # The rows that are no ledger entries. Positive ids are those of entries.
 OPENING_ID, CLOSING_ID = -1, -2
 LAST_SEQUENCE = 2**31 - 1
@@ -23,8 +24,9 @@ class StockLedgerReportCard(models.Model):
     Which card is said by the context: ``stock_ledger_product_id``, ``stock_ledger_from`` and
     ``stock_ledger_to`` (moments in UTC, 'YYYY-MM-DD HH:MM:SS', both included), and, if it is not
     about all warehouses and what is in transit, ``stock_ledger_warehouse_id`` or
-    ``stock_ledger_location_id`` (with the locations in it). The first row is the opening balance
-    and the last one the closing balance.
+    ``stock_ledger_location_id`` (with the locations in it); ``stock_ledger_lot_id`` where it is
+    about one lot of the product. The first row is the opening balance and the last one the
+    closing balance.
     """
 
     _name = "stock.ledger.report.card"
@@ -178,6 +180,8 @@ class StockLedgerReportCard(models.Model):
         if location_id := self.env.context.get(LOCATION):
             location = self.env["stock.location"].browse(int(location_id))
             conditions.append(SQL("location.parent_path LIKE %s", location.parent_path + "%"))
+        if lot_id := self.env.context.get(LOT):
+            conditions.append(SQL("stock.lot_id = %s", int(lot_id)))
         return SQL(" AND ").join(conditions)
 
     @api.model
@@ -315,6 +319,8 @@ class StockLedgerReportCard(models.Model):
             domain.append(("location_id.warehouse_id", "=", warehouse_id))
         if location_id := self.env.context.get(LOCATION):
             domain.append(("location_id", "child_of", location_id))
+        if lot_id := self.env.context.get(LOT):
+            domain.append(("lot_id", "=", lot_id))
         return domain
 
     def action_print(self):
@@ -341,5 +347,6 @@ class StockLedgerReportCard(models.Model):
                 "date_to": end,
                 "warehouse_id": self.env.context.get(WAREHOUSE),
                 "location_id": self.env.context.get(LOCATION),
+                "lot_id": self.env.context.get(LOT),
             }
         )

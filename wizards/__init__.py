@@ -9,5 +9,7 @@ from . import (
     stock_ledger_card,
     stock_ledger_onboarding,
     stock_ledger_seal_verify,
+    stock_move_explanation,
+    stock_move_explanation_line,
     stock_quant_relocate,
 )

@@ -27,6 +27,17 @@ class StockLedgerCard(models.TransientModel):
     date_to = fields.Datetime("To", required=True, default=lambda self: fields.Datetime.now())
     warehouse_id = fields.Many2one("stock.warehouse", help="None: all of them, and transit")
     location_id = fields.Many2one("stock.location", help="With the locations in it")
+    product_tracking = fields.Selection(related="product_id.tracking")
+    lot_id = fields.Many2one(
+        "stock.lot",
+        "Lot/Serial Number",
+        compute="_compute_lot_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        domain="[('product_id', '=', product_id)]",
+        help="None: all of them",
+    )
     company_ids = fields.Many2many(
         "res.company", string="Companies", default=lambda self: self.env.companies, readonly=True
     )
@@ -38,16 +49,23 @@ class StockLedgerCard(models.TransientModel):
         midnight = self.env.tz.localize(datetime.datetime(now.year, now.month, 1))
         return midnight.astimezone(pytz.utc).replace(tzinfo=None)
 
+    @api.depends("product_id")
+    def _compute_lot_id(self):
+        for card in self:
+            if card.lot_id.product_id != card.product_id:
+                card.lot_id = False
+
     @api.constrains("date_from", "date_to")
     def _check_period(self):
         for card in self:
             if card.date_from > card.date_to:
                 raise ValidationError(self.env._("The period ends before it begins."))
 
-    @api.depends("product_id", "date_from", "date_to")
+    @api.depends("product_id", "lot_id")
     def _compute_display_name(self):
         for card in self:
-            card.display_name = self.env._("Stock Card: %s", card.product_id.display_name or "")
+            names = [card.product_id.display_name, card.lot_id.display_name]
+            card.display_name = self.env._("Stock Card: %s", ", ".join(filter(None, names)))
 
     # --- the card ---
 
@@ -60,6 +78,7 @@ class StockLedgerCard(models.TransientModel):
             "stock_ledger_to": fields.Datetime.to_string(self.date_to),
             "stock_ledger_warehouse_id": self.warehouse_id.id,
             "stock_ledger_location_id": self.location_id.id,
+            "stock_ledger_lot_id": self.lot_id.id,
         }
 
     def _get_rows(self):
@@ -72,12 +91,14 @@ class StockLedgerCard(models.TransientModel):
         """Return what the card is about, as (label, text) lines."""
         self.ensure_one()
         place = self.location_id or self.warehouse_id
+        lot = [(self.env._("Lot/Serial Number"), self.lot_id.display_name)] if self.lot_id else []
         return [
             (self.env._("Stock Card"), self.product_id.display_name),
             (self.env._("Company"), ", ".join(self.company_ids.mapped("name"))),
             (self.env._("From"), format_datetime(self.env, self.date_from)),
             (self.env._("To"), format_datetime(self.env, self.date_to)),
             (self.env._("Place"), place.display_name or self.env._("All warehouses and transit")),
+            *lot,
             (self.env._("Unit"), self.product_id.uom_id.display_name),
         ]
 
@@ -110,6 +131,17 @@ class StockLedgerCard(models.TransientModel):
             )
 
     # --- screen ---
+
+    @api.model
+    def _prepare_card_action(self, context):
+        """Return the window action that asks which card.
+
+        :param dict context: what it is about, as default values
+        """
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "stock_event_ledger.action_stock_ledger_card"
+        )
+        return {**action, "context": context}
 
     def action_open(self):
         """Open the card's rows.

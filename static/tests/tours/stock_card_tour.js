@@ -128,8 +128,12 @@ registry.category("web_tour.tours").add("stock_event_ledger_availability", {
             trigger: ".o_availability_chart td:contains(7)",
         },
         {
-            content: "The stock card is one click away",
-            trigger: "button[name=action_view_stock_card]",
+            content: "The stock card is two clicks away",
+            trigger: ".o-form-buttonbox .o_button_more",
+            run: "click",
+        },
+        {
+            trigger: ".o-dropdown--menu button[name=action_view_stock_card]",
             run: "click",
         },
         {

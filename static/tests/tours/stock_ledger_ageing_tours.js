@@ -79,8 +79,17 @@ registry.category("web_tour.tours").add("stock_event_ledger_archive", {
             run: "click",
         },
         {
+            content: "It asks first",
+            trigger: ".modal:contains(do not come back) .modal-footer .btn-primary:not([name])",
+            run: "click",
+        },
+        {
             content: "Each month is queued: take one back",
             trigger: ".o_data_row:contains(Queued) button[name=action_cancel]",
+            run: "click",
+        },
+        {
+            trigger: ".modal:contains(its request is deleted) .modal-footer .btn-primary",
             run: "click",
         },
         {

@@ -75,6 +75,11 @@ registry.category("web_tour.tours").add("stock_event_ledger_reconciliation", {
             run: "click",
         },
         {
+            content: "It asks first",
+            trigger: ".modal:contains(cannot be undone) .modal-footer .btn-primary:not([name])",
+            run: "click",
+        },
+        {
             content: "It is corrected",
             trigger: "body:not(:has(.modal)) .o_arrow_button_current:contains(Corrected)",
         },
