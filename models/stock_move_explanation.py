@@ -316,6 +316,11 @@ class StockMove(models.Model):
             "priority": move.priority or "0",
         }
 
+    def _get_explained_document(self):
+        """Return the record to open for a move that an explanation names. Hook."""
+        self.ensure_one()
+        return self.picking_id or self
+
     # --- what is to come ---
 
     def _explain_incoming(self, data):

@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.tools import format_datetime
 
 from ..exceptions import CallBusy
 from ..locking import remembering_gathered, reserving
@@ -30,6 +31,26 @@ class StockMove(models.Model):
 
     def _get_source_document(self):
         return super()._get_source_document() or self.hold_id or False
+
+    @api.model
+    def _get_holder_vals(self, move):
+        vals = super()._get_holder_vals(move)
+        if not move._is_held():
+            return vals
+        # sudo: as above.
+        hold = move.hold_id.sudo()
+        name = self.env._(
+            "%(hold)s, until %(date)s",
+            hold=hold.display_name,
+            date=format_datetime(self.env, hold.expiry_date, dt_format="short"),
+        )
+        # Until then it is promised: only who may release the hold gives the goods back.
+        return {**vals, "name": name, "can_unreserve": False}
+
+    def _get_explained_document(self):
+        if self._is_held() and self.hold_id.has_access("read"):
+            return self.hold_id
+        return super()._get_explained_document()
 
     def _should_be_assigned(self):
         return super()._should_be_assigned() and not self._is_held()

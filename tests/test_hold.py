@@ -368,6 +368,19 @@ class TestHold(HoldCase):
         self.assertEqual(line["reservation"]["id"], hold.id)
         self.assertEqual(hold.move_ids.reference, hold.name)
 
+    def test_why_a_move_is_not_reserved_names_the_hold(self):
+        hold = self._hold(8)
+        delivery = self._create_picking("out", {self.product: 5})
+        delivery.action_confirm()
+        move = delivery.move_ids.with_user(self.user)
+        [holder] = move.explain_reservation()["holders"]
+        self.assertTrue(holder["name"].startswith(f"{hold.name}, until "), holder["name"])
+        self.assertEqual((holder["quantity"], holder["can_unreserve"]), (8, False))
+        explanation = self.env["stock.move.explanation"].with_user(self.user)
+        explanation = explanation._create_for_move(move)
+        action = explanation.holder_ids.action_open()
+        self.assertEqual((action["res_model"], action["res_id"]), ("stock.hold", hold.id))
+
     def test_moves_are_found_by_their_hold(self):
         hold = self._hold(4)
         moves = self.env["stock.move"].search(

@@ -63,7 +63,7 @@ class StockMoveExplanationLine(models.TransientModel):
         :return: a window action
         """
         self.ensure_one()
-        document = self.picking_id or self.move_id
+        document = self.move_id._get_explained_document()
         return {
             "type": "ir.actions.act_window",
             "res_model": document._name,
