@@ -12,6 +12,7 @@
         "security/groups.xml",
         "security/ir.model.access.csv",
         "security/stock_event_ledger_security.xml",
+        "security/stock_partner_security.xml",
         "views/menus.xml",
         "views/stock_ledger_dashboard_views.xml",
         "views/stock_ledger_entry_views.xml",
@@ -61,6 +62,9 @@
         "views/stock_ledger_backfill_views.xml",
         "wizards/stock_ledger_onboarding_views.xml",
         "views/res_config_settings_views.xml",
+        "wizards/stock_partner_write_off_views.xml",
+        "views/stock_partner_shipment_views.xml",
+        "views/stock_partner_warehouse_views.xml",
         "views/stock_integration_call_views.xml",
     ],
     "assets": {

@@ -9,6 +9,13 @@ from odoo.modules.registry import Registry
 from odoo.addons.stock_event_ledger.broker import event_uuid
 from odoo.addons.stock_event_ledger.relay.worker import Worker
 
+from .partner_jobs import (  # noqa: F401
+    prepare_partner,
+    read_shipment,
+    read_transit,
+    receive_shipment,
+    ship,
+)
 from .steps import arm
 from .writer import Writer
 

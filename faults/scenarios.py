@@ -6,6 +6,7 @@ import time
 
 from .inlet import Inlet
 from .launcher import wait_until
+from .partner import Pair
 from .proxy import Proxy
 from .steps import COMMAND_STEPS, STEPS, STEPS_OF_MESSAGES
 
@@ -305,6 +306,30 @@ def break_command_servers(site, stage, rounds=3):
     stage.finish(worker)
 
 
+def sync_partners(site, stage, rounds=4, with_broker=True):
+    """Two databases ship to each other; their workers and the broker are killed in between."""
+    with site.open_partner(stage) as partner, Proxy(site.broker_port) as proxy:
+
+        def break_link():
+            if with_broker and site.random.random() < 0.5:
+                site.broker.restart_at_once()
+                stage.count_fault("broker killed and started")
+            else:
+                proxy.cut(with_reset=site.random.random() < 0.5)
+                stage.count_fault("connections cut")
+
+        pair = Pair(site, (stage, partner), proxy.port, break_link)
+        try:
+            for number in range(site.scale(rounds)):
+                pair.play(number)
+            pair.wait_until_quiet()
+            stage.problems += pair.judge()
+        finally:
+            stage.problems += partner.problems
+            stage.faults += partner.faults
+            pair.close()
+
+
 SCENARIOS = {
     "worker": kill_worker,
     "writer": kill_writer,
@@ -321,4 +346,5 @@ SCENARIOS = {
     "cluster": kill_queue_leader,
     "commands": kill_command_worker,
     "command-servers": break_command_servers,
+    "partner": sync_partners,
 }

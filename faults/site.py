@@ -17,6 +17,7 @@ from .stage import Account, Stage, say
 from .verdict import Verdict
 
 DATABASE = "faults"
+PARTNER = "faults_partner"
 CLUSTER = ("one", "two", "three")
 PASSWORD = "STOCK_EVENT_LEDGER_AMQP_PASSWORD"
 
@@ -94,6 +95,21 @@ class Site:
                 verdict = stage.judge()
         return Result(name, stage.faults, time.monotonic() - started, verdict)
 
+    @contextlib.contextmanager
+    def open_partner(self, stage):
+        """A Stage on a second database, for as long as the block.
+
+        :param Stage stage: on the first one
+        """
+        self.postgresql.restore(self._source, PARTNER)
+        folder = stage.folder / "partner"
+        folder.mkdir()
+        with self._start_zygote(folder, PARTNER) as launcher:
+            connection = {**self._get_connection(), "dbname": PARTNER}
+            with Stage("partner", launcher, stage.accounts, connection, folder) as partner:
+                yield partner
+                launcher.kill_children()
+
     def _start_brokers(self, name):
         if name == "cluster":
             nodes = [Broker(self.brokers, node, CLUSTER) for node in CLUSTER]
@@ -111,10 +127,10 @@ class Site:
         folder = str(self.postgresql.folder)
         return {"host": folder, "port": self.postgresql.port, "user": USER, "dbname": DATABASE}
 
-    def _start_zygote(self, folder):
+    def _start_zygote(self, folder, database=DATABASE):
         options = [
             f"--addons-path={os.environ['ADDONS']}",
-            f"--database={DATABASE}",
+            f"--database={database}",
             f"--db_host={self.postgresql.folder}",
             f"--db_port={self.postgresql.port}",
             f"--db_user={USER}",

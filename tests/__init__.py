@@ -53,6 +53,8 @@ from . import (
     test_negative_stock,
     test_onboarding,
     test_past_stock,
+    test_partner_pages,
+    test_partner_shipment,
     test_quant_merge,
     test_random_operations,
     test_reconciliation,

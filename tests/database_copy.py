@@ -12,14 +12,14 @@ DROP_ATTEMPTS = 6
 _copies = {}
 
 
-def copy_database(source):
+def copy_database(source, name="copy"):
     """Copy what is committed in a database into one that tests may commit to.
 
     Several sessions, or a relay, work with committed rows, and ledger entries cannot be
     deleted. Made once per process: `createdb -T` asks for a source that nobody is connected to.
     """
-    if source not in _copies:
-        copy = source[:50] + "_copy"
+    if (source, name) not in _copies:
+        copy = f"{source[:50]}_{name}"
         drop_database(copy)
         _run_pg("createdb", copy)
         dump = subprocess.run(
@@ -30,9 +30,9 @@ def copy_database(source):
         _run_pg("psql", "--quiet", "--no-psqlrc", copy, input=dump.stdout)
         with no_test_mode():
             Registry(copy)
-        _copies[source] = copy
+        _copies[source, name] = copy
         atexit.register(drop_database, copy, check=False)
-    return _copies[source]
+    return _copies[source, name]
 
 
 @contextmanager

@@ -2,6 +2,7 @@ import os
 import pathlib
 import random
 import tempfile
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 from odoo import sql_db
@@ -9,7 +10,7 @@ from odoo.tests import TransactionCase, tagged
 from odoo.tools import config
 
 from ..faults.launcher import Launcher
-from ..faults.scenarios import cut_connection, kill_command_worker, kill_worker
+from ..faults.scenarios import cut_connection, kill_command_worker, kill_worker, sync_partners
 from ..faults.stage import Account, Stage
 from .database_copy import copy_database
 
@@ -34,19 +35,30 @@ class TestEventFaults(TransactionCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.folder = pathlib.Path(folder.name)
-        cls.launcher = cls._start_zygote(copy_database(cls.env.cr.dbname))
+        dbname = copy_database(cls.env.cr.dbname)
+        _name, cls.connection = sql_db.connection_info_for(dbname)
+        cls.launcher = cls.enterClassContext(cls._start_zygote(dbname, cls.folder))
 
     @classmethod
-    def _start_zygote(cls, dbname):
-        _name, cls.connection = sql_db.connection_info_for(dbname)
+    def _start_zygote(cls, dbname, folder):
         options = [
             f"--config={config['config']}",
             "--addons-path=" + ",".join(config["addons_path"]),
             f"--database={dbname}",
         ]
         password = {"STOCK_EVENT_LEDGER_AMQP_PASSWORD": cls.account.password}
-        launcher = Launcher(options, cls.folder, {**os.environ, **password})
-        return cls.enterClassContext(launcher)
+        return Launcher(options, folder, {**os.environ, **password})
+
+    @contextmanager
+    def open_partner(self, stage):
+        """A Stage on a second database, as in a Site."""
+        folder = self.folder / "partner"
+        folder.mkdir()
+        dbname = copy_database(self.env.cr.dbname, "partner")
+        _name, connection = sql_db.connection_info_for(dbname)
+        with self._start_zygote(dbname, folder) as launcher:
+            with Stage("partner", launcher, [self.account], connection, folder) as partner:
+                yield partner
 
     def scale(self, count):
         return count
@@ -69,3 +81,6 @@ class TestEventFaults(TransactionCase):
 
     def test_cut_connection(self):
         self.play(cut_connection, rounds=1, with_silence=False)
+
+    def test_partners_in_two_databases(self):
+        self.play(sync_partners, has_events=False, rounds=1, with_broker=False)

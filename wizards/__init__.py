@@ -11,5 +11,6 @@ from . import (
     stock_ledger_seal_verify,
     stock_move_explanation,
     stock_move_explanation_line,
+    stock_partner_write_off,
     stock_quant_relocate,
 )
