@@ -10,7 +10,7 @@ from .report import get_environment, get_unsafe, make_report, say, write_results
 from .server import serving
 from .suite import Run
 
-SUITES = ("contention", "events", "reports")
+SUITES = ("contention", "events", "reports", "integration")
 
 
 def parse_arguments(argv=None):

@@ -1,6 +1,7 @@
 """Reports on histories of several lengths, and what the rollups behind them cost.
 
 read     the reports as the web client calls them, beside plain Odoo's in the same database
+pages    the first page of each list of the addon, and the dashboard
 size     bytes per movement: the ledger, each rollup, and Odoo's own tables
 waiting  the reports again, while deltas wait to be folded
 fold     deltas folded per second
@@ -123,6 +124,47 @@ class Read(Case):
             lines.append(line)
         header = [f"{title} {_shorten(number)}" for number in histories for title in titles]
         return make_table(("report, ms", *header), lines)
+
+
+class Pages(Case):
+    name = "pages"
+    milliseconds_limit = 500
+    # It has a tile for each of several lists.
+    dashboard_milliseconds_limit = 1000
+    queries_limit = 100
+
+    def measure(self, database, movements):
+        for page in database.call("page_timer", "time_pages"):
+            self.rows.append(
+                {
+                    "page": page["page"],
+                    "model": page["model"],
+                    "movements": movements,
+                    "rows": page["rows"],
+                    "queries": page["queries"],
+                    "ms": page["seconds"] * 1000,
+                }
+            )
+
+    def conclude(self):
+        longest = max(row["movements"] for row in self.rows)
+        rows = [row for row in self.rows if row["movements"] == longest]
+        [dashboard, *lists] = rows
+        self.targets += [
+            Target(
+                f"dashboard, {longest:,} movements: ms",
+                dashboard["ms"],
+                self.dashboard_milliseconds_limit,
+            ),
+            Target(
+                f"slowest page, {longest:,} movements: ms",
+                max(row["ms"] for row in lists),
+                self.milliseconds_limit,
+            ),
+            Target(
+                "most queries of a page", max(row["queries"] for row in rows), self.queries_limit
+            ),
+        ]
 
 
 class Size(Case):
@@ -251,7 +293,7 @@ class Write(Case):
 
 
 # The cases that change the history are the last.
-CASES = (Read, Size, Waiting, Fold, Write)
+CASES = (Read, Pages, Size, Waiting, Fold, Write)
 
 
 def run(options, command):
