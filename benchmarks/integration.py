@@ -1,6 +1,7 @@
 """What shops and warehouse systems ask for, over JSON-2.
 
-availability  a hundred SKUs in one call, beside plain Odoo's product.product.read
+availability  a hundred SKUs in one call, beside plain Odoo's product.product.read, and beside a
+              call that reads next to nothing: what is left is the protocol and the API key
 feed          pages of a thousand ledger entries
 hold          sixteen clients reserve one hot SKU, until long after it is all promised
 """
@@ -134,24 +135,28 @@ class Availability(Case):
         """Measure both in turn, the one call right after the other's."""
         for clients in CLIENTS:
             count = self.scaled(20 if clients == 1 else 5, 2)
-            calls = {"plain": [], "addon": []}
-            ratios = []
+            calls = {"plain": [], "addon": [], "nothing": []}
+            ratios, net_ratios = [], []
             for number in range(self.pairs * self.rounds + 1):
                 medians = {}
                 order = list(calls) if number % 2 else list(calls)[::-1]
                 for name in order:
-                    made = run_at_once(
-                        self.places[name].session, self._get_jobs(name, clients, count)
-                    )
+                    session = self.places["plain" if name == "plain" else "addon"].session
+                    made = run_at_once(session, self._get_jobs(name, clients, count))
                     medians[name] = statistics.median(call.seconds for call in made)
                     # The first pair fills caches.
                     calls[name] += made if number else []
                 if number:
                     ratios.append(medians["plain"] / medians["addon"])
+                    floor = medians["nothing"]
+                    net_ratios.append((medians["plain"] - floor) / (medians["addon"] - floor))
             for name, made in calls.items():
                 self.add_row(name, clients, made)
             text = f"availability of {SKUS} SKUs, {clients} clients: times faster than plain Odoo"
             ratio = statistics.median(ratios)
+            self.targets.append(Target(text, ratio, self.wanted, at_least=True))
+            ratio = statistics.median(net_ratios)
+            text += ", less what a call costs that reads nothing"
             self.targets.append(Target(text, ratio, self.wanted, at_least=True))
 
     def _get_jobs(self, name, clients, count):
@@ -162,6 +167,8 @@ class Availability(Case):
         ]
 
     def _get_call(self, name, indexes):
+        if name == "nothing":
+            return "res.users", "context_get", {}
         if name == "addon":
             skus = [sku(index) for index in indexes]
             return "stock.integration", "get_availability", {"skus": skus}
@@ -189,7 +196,11 @@ class Feed(Case):
                 seen.append(len(pages[0]["entries"]))
                 after, more = pages[0]["next_after"], pages[0]["has_more"]
         self.add_row(f"pages of {self.page:,}", 1, calls, entries=sum(seen))
-        [[entries]] = self.places["addon"].site.query("SELECT COUNT(*) FROM stock_ledger_entry")
+        [[entries]] = self.places["addon"].site.query(
+            """SELECT COUNT(*) FROM stock_ledger_entry entry
+                 JOIN stock_location location ON location.id = entry.location_id
+                WHERE location.usage IN ('internal', 'transit')"""
+        )
         if sum(seen) != entries * self.scaled(5, 1):
             self.unsafe.append(f"the feed had {sum(seen)} entries, the ledger {entries}")
 
