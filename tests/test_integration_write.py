@@ -147,7 +147,7 @@ class TestIntegrationWrite(IntegrationCase):
 
         def refuse(moves, *args, **kwargs):
             if self.lot_product in moves.product_id:
-                raise UserError(moves.env._("Not this one."))
+                raise UserError("Not this one.")
             return action_done(moves, *args, **kwargs)
 
         lines = [
