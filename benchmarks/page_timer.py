@@ -7,9 +7,11 @@ import time
 from lxml import etree
 
 from odoo import api
+from odoo.exceptions import UserError
 from odoo.fields import Command
 from odoo.tools.safe_eval import safe_eval
 
+from .report import say
 from .report_calls import COUNT_LIMIT, PAGE
 from .report_timer import GROUPS, _get_specification
 
@@ -31,7 +33,12 @@ def time_pages(env):
     for action in env["ir.actions.act_window"].browse(data.mapped("res_id")):
         model = env[action.res_model]
         if "list" in action.view_mode.split(",") and not model._transient:
-            pages.append(_time(env, user, action.name, action.res_model, _get_reader(env, action)))
+            read = _get_reader(env, action)
+            try:
+                pages.append(_time(env, user, action.name, action.res_model, read))
+            except UserError as error:
+                # It is opened by way of a question.
+                say(f"  {action.name}: left out, {error}")
     return pages
 
 

@@ -1,6 +1,7 @@
 from . import (
     append_only_mixin,
     historical_mixin,
+    retention_mixin,
     stock_ledger_subject_mixin,
     product_product,
     product_product_availability,

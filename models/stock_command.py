@@ -4,9 +4,6 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL
 
-# Longer than any broker redelivers, or a partner repeats.
-KEEP_DAYS = 30
-CLEAN_UP_BATCH = 10_000
 STATES = [
     ("received", "Received"),
     ("done", "Done"),
@@ -29,10 +26,13 @@ class StockCommand(models.Model):
     """
 
     _name = "stock.command"
+    _inherit = ["stock.retention.mixin"]
     _description = "Stock Command"
     _order = "id desc"
     _rec_name = "message_id"
     _log_access = False
+    # Longer than any broker redelivers, or a partner repeats.
+    _keep_parameter = "command_days"
 
     queue_id = fields.Many2one("stock.command.queue", readonly=True, ondelete="set null")
     channel_id = fields.Many2one(related="queue_id.channel_id")
@@ -173,31 +173,5 @@ class StockCommand(models.Model):
     # --- what was finished
 
     @api.model
-    def _cron_clean_up(self):
-        """Delete commands that were finished long ago; never anything else."""
-        cron = self.env["ir.cron"]
-        while deleted := self._clean_up(CLEAN_UP_BATCH):
-            if not cron._commit_progress(deleted, remaining=int(deleted == CLEAN_UP_BATCH)):
-                break
-
-    @api.model
-    def _clean_up(self, limit):
-        """Delete finished commands that are older than the days to keep.
-
-        :param int limit: how many at most
-        :return: how many were deleted
-        """
-        self.env.cr.execute(
-            SQL(
-                """DELETE FROM stock_command WHERE id IN (
-                       SELECT id FROM stock_command
-                        WHERE state IN ('done', 'rejected')
-                          AND finished_date < now() AT TIME ZONE 'UTC' - %s * INTERVAL '1 day'
-                        LIMIT %s)""",
-                KEEP_DAYS,
-                limit,
-            )
-        )
-        deleted = self.env.cr.rowcount
-        self.invalidate_model(flush=False)
-        return deleted
+    def _query_old(self, before):
+        return SQL("state IN ('done', 'rejected') AND finished_date < %s", before)

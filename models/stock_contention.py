@@ -11,10 +11,6 @@ KINDS = [
     ("queue", "Reservation Queued"),
     ("replay", "Request Replayed"),
 ]
-KEEP_DAYS = 30
-# PostgreSQL's dates do not go back for ever.
-MOST_DAYS = 36500
-GC_BATCH = 10000
 
 
 class StockContention(models.Model):
@@ -25,10 +21,11 @@ class StockContention(models.Model):
 
     _name = "stock.contention"
     _description = "Stock Contention"
-    _inherit = ["stock.historical.mixin"]
+    _inherit = ["stock.historical.mixin", "stock.retention.mixin"]
     _order = "id desc"
     _rec_name = "reference"
     _log_access = False
+    _keep_parameter = "contention_days"
 
     date = fields.Datetime(required=True, readonly=True, index=True)
     kind = fields.Selection(
@@ -99,36 +96,9 @@ class StockContention(models.Model):
             [location_id for _product_id, location_id in stocks],
         )
 
-    @api.autovacuum
-    def _gc_contention(self):
-        """Delete what is older than the system parameter says, a batch at a time.
-
-        :return: number of deleted rows, and whether there may be more: Odoo calls again
-        """
-        self.env.cr.execute(
-            SQL(
-                """DELETE FROM stock_contention WHERE id IN (
-                       SELECT id FROM stock_contention
-                        WHERE date < now() AT TIME ZONE 'UTC' - %s * INTERVAL '1 day'
-                        ORDER BY date LIMIT %s)""",
-                self._get_keep_days(),
-                GC_BATCH,
-            )
-        )
-        deleted = self.env.cr.rowcount
-        self.invalidate_model(flush=False)
-        return deleted, int(deleted == GC_BATCH)
-
     @api.model
-    def _get_keep_days(self):
-        # sudo: only administrators read system parameters.
-        value = (
-            self.env["ir.config_parameter"].sudo().get_param("stock_event_ledger.contention_days")
-        )
-        try:
-            return min(max(int(value or KEEP_DAYS), 0), MOST_DAYS)
-        except ValueError:
-            return KEEP_DAYS
+    def _query_old(self, before):
+        return SQL("date < %s", before)
 
     @api.model
     def _web_read_group_groupby_formatter(self, groupby_spec, values):

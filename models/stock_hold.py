@@ -16,8 +16,6 @@ STATES = [
 OUTCOMES = STATES[2:]
 DEFAULT_MINUTES = 15
 DEFAULT_LONGEST_DAYS = 7
-KEEP_DAYS = 30
-GC_BATCH = 10000
 
 
 class StockHold(models.Model):
@@ -31,8 +29,9 @@ class StockHold(models.Model):
 
     _name = "stock.hold"
     _description = "Stock Hold"
-    _inherit = ["stock.historical.mixin"]
+    _inherit = ["stock.historical.mixin", "stock.retention.mixin"]
     _order = "id desc"
+    _keep_parameter = "hold_days"
 
     name = fields.Char(required=True, readonly=True, copy=False, default="/")
     state = fields.Selection(
@@ -213,24 +212,12 @@ class StockHold(models.Model):
         if any(not hold.outcome for hold in self):
             raise UserError(self.env._("Release holds before you delete them."))
 
-    @api.autovacuum
-    def _gc_holds(self):
-        """Delete holds that ended long ago, a batch at a time.
+    @api.model
+    def _query_old(self, before):
+        return SQL("outcome IS NOT NULL AND closed_date < %s", before)
 
-        :return: number of deleted rows, and whether there may be more: Odoo calls again
-        """
-        self.flush_model()
-        self.env.cr.execute(
-            SQL(
-                """DELETE FROM stock_hold WHERE id IN (
-                       SELECT id FROM stock_hold
-                        WHERE outcome IS NOT NULL AND closed_date < %s
-                        ORDER BY closed_date LIMIT %s)""",
-                fields.Datetime.now() - timedelta(days=self._get_parameter("hold_days", KEEP_DAYS)),
-                GC_BATCH,
-            )
-        )
-        deleted = self.env.cr.rowcount
+    @api.autovacuum
+    def _gc_old(self):
+        result = super()._gc_old()
         self.env["stock.move"].invalidate_model(["hold_id"], flush=False)
-        self.invalidate_model(flush=False)
-        return deleted, int(deleted == GC_BATCH)
+        return result

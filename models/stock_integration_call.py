@@ -19,9 +19,6 @@ STATES = [
     ("refused", "Refused"),
     ("failed", "Failed"),
 ]
-KEEP_DAYS = 30
-MOST_DAYS = 3650
-GC_BATCH = 1000
 # What is kept of the body of a call that failed, and of why, in characters.
 MOST_BODY = 20_000
 MOST_ERROR = 2_000
@@ -45,10 +42,11 @@ class StockIntegrationCall(models.Model):
 
     _name = "stock.integration.call"
     _description = "Stock Integration Call"
-    _inherit = ["stock.historical.mixin"]
+    _inherit = ["stock.historical.mixin", "stock.retention.mixin"]
     _order = "id desc"
     _rec_name = "operation"
     _log_access = False
+    _keep_parameter = "integration_call_days"
 
     date = fields.Datetime("Called", required=True, readonly=True, index=True)
     user_id = HistoricalMany2one("res.users", required=True, readonly=True)
@@ -238,36 +236,9 @@ class StockIntegrationCall(models.Model):
             )
         )
 
-    @api.autovacuum
-    def _gc_calls(self):
-        """Delete what is older than the system parameter says, a batch at a time.
-
-        :return: number of deleted rows, and whether there may be more: Odoo calls again
-        """
-        self.env.cr.execute(
-            SQL(
-                """DELETE FROM stock_integration_call WHERE id IN (
-                       SELECT id FROM stock_integration_call
-                        WHERE date < %s::timestamp - %s * INTERVAL '1 day'
-                        ORDER BY date LIMIT %s)""",
-                fields.Datetime.now(),
-                self._get_keep_days(),
-                GC_BATCH,
-            )
-        )
-        deleted = self.env.cr.rowcount
-        self.invalidate_model(flush=False)
-        return deleted, int(deleted == GC_BATCH)
-
     @api.model
-    def _get_keep_days(self):
-        # sudo: only administrators read system parameters.
-        parameters = self.env["ir.config_parameter"].sudo()
-        value = parameters.get_param("stock_event_ledger.integration_call_days")
-        try:
-            return min(max(int(value or KEEP_DAYS), 1), MOST_DAYS)
-        except ValueError:
-            return KEEP_DAYS
+    def _query_old(self, before):
+        return SQL("date < %s", before)
 
     # --- what calls did
 

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 
-from .stock_contention import KEEP_DAYS
+from .retention_mixin import KEEP_DAYS
 from .stock_move import QUEUED_STATES
 
 # What is named one by one on a tile.

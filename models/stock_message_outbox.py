@@ -12,7 +12,6 @@ from ..fields import to_array
 
 # The longest time between two tries of a message that the broker has no queue for.
 LONGEST_RETRY_SECONDS = 300
-CLEAN_UP_BATCH = 10_000
 
 
 class StockMessageOutbox(models.Model):
@@ -25,10 +24,12 @@ class StockMessageOutbox(models.Model):
     """
 
     _name = "stock.message.outbox"
+    _inherit = ["stock.retention.mixin"]
     _description = "Stock Message"
     _order = "id desc"
     _rec_name = "message_type"
     _log_access = False
+    _keep_parameter = "event_keep_days"
 
     channel_id = fields.Many2one(
         "stock.event.channel", required=True, readonly=True, ondelete="cascade"
@@ -315,31 +316,5 @@ class StockMessageOutbox(models.Model):
     # --- what was sent
 
     @api.model
-    def _cron_clean_up(self):
-        """Delete what was confirmed or given up long ago; never anything else."""
-        cron = self.env["ir.cron"]
-        while deleted := self._clean_up(CLEAN_UP_BATCH):
-            if not cron._commit_progress(deleted, remaining=int(deleted == CLEAN_UP_BATCH)):
-                break
-
-    @api.model
-    def _clean_up(self, limit):
-        """Delete settled messages that are older than the days to keep.
-
-        :param int limit: how many at most
-        :return: how many were deleted
-        """
-        self.env.cr.execute(
-            SQL(
-                """DELETE FROM stock_message_outbox WHERE id IN (
-                       SELECT id FROM stock_message_outbox
-                        WHERE state IN ('confirmed', 'cancelled')
-                          AND created_date < now() AT TIME ZONE 'UTC' - %s * INTERVAL '1 day'
-                        LIMIT %s)""",
-                self.env["stock.event.outbox"]._get_keep_days(),
-                limit,
-            )
-        )
-        deleted = self.env.cr.rowcount
-        self.invalidate_model(flush=False)
-        return deleted
+    def _query_old(self, before):
+        return SQL("state IN ('confirmed', 'cancelled') AND created_date < %s", before)

@@ -429,9 +429,9 @@ class TestCommandInbox(CommandCase):
         self.take_in()
         with self.committing() as env:
             commands = env["stock.command"]
-            self.assertEqual(commands._clean_up(10), 0)
+            self.assertEqual(commands._gc_old(), (0, 0))
             command = commands.search([("queue_id", "=", self.queue_id)])
             command.finished_date -= timedelta(days=31)
             env.flush_all()
-            self.assertEqual(commands._clean_up(10), 1)
+            self.assertEqual(commands._gc_old(), (1, 0))
             self.assertFalse(command.exists())

@@ -8,7 +8,7 @@ from odoo.fields import Command
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import SQL
 
-from odoo.addons.stock_event_ledger.models import stock_contention
+from odoo.addons.stock_event_ledger.models import retention_mixin
 
 from .common import LedgerCase
 
@@ -244,23 +244,23 @@ class TestContention(ContentionCase):
         younger, older = self._note(), self._note()
         self._make_older(younger, days=29)
         self._make_older(older, days=31)
-        self.assertEqual(self.contention._gc_contention(), (1, 0))
+        self.assertEqual(self.contention._gc_old(), (1, 0))
         self.assertEqual(self.contention.search([]), younger)
         parameters = self.env["ir.config_parameter"]
         for value in ("100000000000", "forever", "30"):
             parameters.set_param("stock_event_ledger.contention_days", value)
-            self.assertEqual(self.contention._gc_contention(), (0, 0), value)
+            self.assertEqual(self.contention._gc_old(), (0, 0), value)
         parameters.set_param("stock_event_ledger.contention_days", "28")
-        self.assertEqual(self.contention._gc_contention(), (1, 0))
+        self.assertEqual(self.contention._gc_old(), (1, 0))
         self.assertFalse(self.contention.search([]))
 
     def test_vacuum_in_batches(self):
         rows = self.contention.union(*(self._note() for _number in range(3)))
         self._make_older(rows, days=40)
-        with patch.object(stock_contention, "GC_BATCH", 2):
-            self.assertEqual(self.contention._gc_contention(), (2, 1))
+        with patch.object(retention_mixin, "GC_BATCH", 2):
+            self.assertEqual(self.contention._gc_old(), (2, 1))
             self.assertEqual(self.contention.search_count([]), 1)
-            self.assertEqual(self.contention._gc_contention(), (1, 0))
+            self.assertEqual(self.contention._gc_old(), (1, 0))
 
 
 @tagged("post_install", "-at_install")

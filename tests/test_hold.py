@@ -404,10 +404,10 @@ class TestHold(HoldCase):
         ended.action_release()
         moves = ended.move_ids
         with freeze_time(now + timedelta(days=29)):
-            self.env["stock.hold"]._gc_holds()
+            self.env["stock.hold"]._gc_old()
             self.assertTrue(ended.exists())
         with freeze_time(now + timedelta(days=31)):
-            self.env["stock.hold"]._gc_holds()
+            self.env["stock.hold"]._gc_old()
         self.assertEqual((ended | held).exists(), held)
         self.assertFalse(moves.hold_id)
 

@@ -95,10 +95,10 @@ class TestIntegrationCall(IntegrationCase):
         )
         parameters = self.env["ir.config_parameter"]
         parameters.set_param("stock_event_ledger.integration_call_days", "40")
-        calls._gc_calls()
+        calls._gc_old()
         self.assertEqual(len(self._get_calls()), 2)
         parameters.set_param("stock_event_ledger.integration_call_days", False)
-        calls._gc_calls()
+        calls._gc_old()
         self.assertEqual(self._get_calls().mapped("idempotency_key"), ["new"])
 
     def test_reads_are_not_on_record(self):

@@ -121,7 +121,7 @@ class TestMessageOutbox(ChannelCase):
         self.env.cr.execute(
             SQL("UPDATE stock_message_outbox SET created_date = created_date - interval '31 days'")
         )
-        self.assertEqual(self.messages._clean_up(10), 1)
+        self.assertEqual(self.messages._gc_old(), (1, 0))
         self.assertEqual([bool(row.exists()) for row in rows], [False, True, True])
 
     def test_what_is_rolled_back_is_not_sent(self):
