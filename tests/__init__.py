@@ -87,4 +87,5 @@ from . import (
     test_threshold_contention,
     test_threshold_events,
     test_tours,
+    test_translations,
 )
