@@ -147,7 +147,7 @@ class StockLedgerDashboard(models.AbstractModel):
             for product, count in groups
         ]
         return {
-            "title": self.env._("Hottest Products"),
+            "title": self.env._("Busiest Products"),
             "caption": self.env._("with the most ledger entries today"),
             "rows": self._add_shares(rows),
             "empty": self.env._("No product has moved today."),
