@@ -62,7 +62,7 @@ def _parse_moment(value):
         if len(value) == 10:
             return moment.replace(hour=23, minute=59, second=59)
         if moment.tzinfo:
-            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+            moment = moment.astimezone(datetime.timezone.utc).replace(tzinfo=None)
     except (ValueError, OverflowError):
         raise ValueError("There is no such date or time") from None
     return moment
