@@ -251,17 +251,25 @@ class StockMove(models.Model):
             "ahead": self._say_quantity(data["ahead"]),
             "enough": data["enough_date"] and format_date(self.env, data["enough_date"]),
         }
-        now = fields.Datetime.now()
-        if last["date"] < now:
+        if self._is_overdue(last["date"]):
             words = self.env._("%(quantity)s should have come by %(last)s.", **values)
         else:
             words = self.env._("%(quantity)s are to come by %(last)s.", **values)
         if data["ahead"]:
             words += " " + self.env._("Moves that come first still want %(ahead)s.", **values)
-        if data["enough_date"] and data["enough_date"] < now:
+        if data["enough_date"] and self._is_overdue(data["enough_date"]):
             words += " " + self.env._("That is enough for this one, as soon as it is here.")
         elif data["enough_date"]:
             words += " " + self.env._("That is enough for this one on %(enough)s.", **values)
         else:
             words += " " + self.env._("That is not enough for this one.")
         return words
+
+    def _is_overdue(self, date):
+        """Tell whether this was for a day before the user's today.
+
+        Receipts are scheduled for the minute in which they are ordered; that is not late yet.
+        """
+        return fields.Datetime.context_timestamp(self, date).date() < fields.Date.context_today(
+            self
+        )

@@ -3,6 +3,7 @@ from . import (
     test_archive,
     test_availability,
     test_backfill,
+    test_chain,
     test_command_inbox,
     test_command_pages,
     test_command_schema,

@@ -3,13 +3,14 @@ import datetime
 from dateutil.relativedelta import relativedelta
 
 from odoo import fields
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import new_test_user, tagged
 
 from .history_common import HistoryCase
+from .tour_common import TourCase
 
 
 @tagged("post_install", "-at_install")
-class TestAgeingPages(HttpCase, HistoryCase):
+class TestAgeingPages(TourCase, HistoryCase):
     """The pages of ageing, stock-outs and archives, in a browser."""
 
     @classmethod

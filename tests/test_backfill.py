@@ -4,11 +4,12 @@ from unittest.mock import patch
 
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
-from odoo.tests import Form, HttpCase, new_test_user, tagged
+from odoo.tests import Form, new_test_user, tagged
 from odoo.tools import SQL, mute_logger
 
 from .common import LedgerCase
 from .rollup_common import get_period_differences, get_reported_stock_at, get_stock_at
+from .tour_common import TourCase
 
 START = datetime.datetime(2024, 1, 5, 8)
 
@@ -559,7 +560,7 @@ class TestBackfill(BackfillCase):
 
 
 @tagged("post_install", "-at_install")
-class TestBackfillPage(HttpCase, BackfillCase):
+class TestBackfillPage(TourCase, BackfillCase):
     """The page, in a real browser, as an inventory manager."""
 
     def test_starting(self):

@@ -5,12 +5,13 @@ from unittest.mock import patch
 from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.fields import Command
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import new_test_user, tagged
 from odoo.tools import SQL
 
 from odoo.addons.stock_event_ledger.models import retention_mixin
 
 from .common import LedgerCase
+from .tour_common import TourCase
 
 
 class ContentionCase(LedgerCase):
@@ -264,7 +265,7 @@ class TestContention(ContentionCase):
 
 
 @tagged("post_install", "-at_install")
-class TestContentionPage(HttpCase, ContentionCase):
+class TestContentionPage(TourCase, ContentionCase):
     """The page, in a real browser, as an inventory manager."""
 
     def test_page(self):

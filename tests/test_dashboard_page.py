@@ -1,13 +1,14 @@
 from unittest.mock import patch
 
 from odoo import api, fields
-from odoo.tests import HttpCase, tagged
+from odoo.tests import tagged
 
 from ..models import stock_ledger_dashboard_monitor
 from .dashboard_common import DashboardCase
+from .tour_common import TourCase
 
 
-class DashboardPageCase(HttpCase, DashboardCase):
+class DashboardPageCase(TourCase, DashboardCase):
     """A company with something on each tile."""
 
     @classmethod

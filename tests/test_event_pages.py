@@ -2,13 +2,14 @@ import os
 from unittest.mock import patch
 from urllib.parse import unquote, urlsplit
 
-from odoo.tests import HttpCase, tagged
+from odoo.tests import tagged
 
 from .test_event_channel import ChannelCase
+from .tour_common import TourCase
 
 
 @tagged("post_install", "-at_install")
-class TestEventPages(HttpCase, ChannelCase):
+class TestEventPages(TourCase, ChannelCase):
     """The pages of the events, in a real browser, as an inventory manager."""
 
     @classmethod

@@ -9,6 +9,7 @@ from odoo.http import Request
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import LedgerCase
+from .tour_common import TourCase
 
 
 class TestLedgerList(LedgerCase):
@@ -192,7 +193,7 @@ class TestLedgerExport(HttpCase, LedgerCase):
         self.assertEqual(self._export("xlsx", entries.ids, names)[:2], b"PK")
 
 
-class ListToursCase(HttpCase, LedgerCase):
+class ListToursCase(TourCase, LedgerCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

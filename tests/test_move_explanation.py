@@ -1,5 +1,7 @@
 from datetime import timedelta
 
+from freezegun import freeze_time
+
 from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, new_test_user
@@ -129,6 +131,9 @@ class TestMoveExplanation(ExplanationCase):
         self.assertEqual(data["enough_date"], receipts[0].move_ids.date)
         receipts[0].move_ids.date = fields.Datetime.now() - timedelta(2)
         self.assertSays(self._explain(picking), "as soon as it is here")
+        receipts[0].move_ids.date = fields.Datetime.to_datetime("2026-06-01 09:00:00")
+        with freeze_time("2026-06-01 12:00:00"):
+            self.assertSays(self._explain(picking), "enough for this one on 06/01/2026")
         receipts[0].action_cancel()
         receipts[1].action_cancel()
         self.assertSays(self._explain(picking), "Nothing is on its way")

@@ -1,11 +1,12 @@
 from datetime import timedelta
 
-from odoo.tests import HttpCase, new_test_user
+from odoo.tests import new_test_user
 
 from .test_move_explanation import ExplanationCase
+from .tour_common import TourCase
 
 
-class ExplanationToursCase(HttpCase, ExplanationCase):
+class ExplanationToursCase(TourCase, ExplanationCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

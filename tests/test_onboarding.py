@@ -1,13 +1,14 @@
 import os
 
 from odoo.exceptions import AccessError
-from odoo.tests import Form, HttpCase, new_test_user, tagged
+from odoo.tests import Form, new_test_user, tagged
 
 from .channel_common import ChannelCase
+from .tour_common import TourCase
 
 
 @tagged("post_install", "-at_install")
-class TestOnboarding(HttpCase, ChannelCase):
+class TestOnboarding(TourCase, ChannelCase):
     """From the installation to the first confirmed event."""
 
     @classmethod

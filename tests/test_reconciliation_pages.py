@@ -1,10 +1,11 @@
-from odoo.tests import HttpCase, tagged
+from odoo.tests import tagged
 
 from .reconciliation_common import ReconciliationCase
+from .tour_common import TourCase
 
 
 @tagged("post_install", "-at_install")
-class TestReconciliationPages(HttpCase, ReconciliationCase):
+class TestReconciliationPages(TourCase, ReconciliationCase):
     """The pages, in a real browser, as an inventory manager."""
 
     def test_reconcile_and_correct(self):

@@ -2,9 +2,10 @@ from unittest.mock import MagicMock, patch
 
 from odoo import api, fields
 from odoo.exceptions import ValidationError
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import new_test_user, tagged
 
 from .common import LedgerCase
+from .tour_common import TourCase
 
 LOCK_TIMEOUT = "stock_event_ledger.lock_timeout_seconds"
 
@@ -114,7 +115,7 @@ class TestReservationBadge(LedgerCase):
 
 
 @tagged("post_install", "-at_install")
-class TestReservationBadgeTours(HttpCase, LedgerCase):
+class TestReservationBadgeTours(TourCase, LedgerCase):
     """The screens, in a real browser; notifications come by its websocket."""
 
     @classmethod
@@ -195,6 +196,7 @@ class TestReservationBadgeTours(HttpCase, LedgerCase):
             "/odoo/action-stock.action_stock_config_settings",
             "stock_event_ledger_settings",
             login="admin",
+            expected_warnings=["Operations can wait for stock more than 0 seconds"],
         )
         value = self.env["ir.config_parameter"].get_param(LOCK_TIMEOUT)
         self.assertEqual(float(value), 25)

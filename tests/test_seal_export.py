@@ -6,15 +6,16 @@ import sys
 import tempfile
 
 from odoo.exceptions import AccessError, UserError
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import new_test_user, tagged
 
 from .seal_common import APRIL, MARCH, SealCase
+from .tour_common import TourCase
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "tools" / "verify_seals"
 
 
 @tagged("post_install", "-at_install")
-class TestSealExport(HttpCase, SealCase):
+class TestSealExport(TourCase, SealCase):
     """The export, verified by somebody who has no Odoo, and the pages."""
 
     def setUp(self):

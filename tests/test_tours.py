@@ -1,12 +1,13 @@
 import datetime
 
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import new_test_user, tagged
 
 from .common import LedgerCase
+from .tour_common import TourCase
 
 
 @tagged("post_install", "-at_install")
-class TestTours(HttpCase, LedgerCase):
+class TestTours(TourCase, LedgerCase):
     """The screens, in a real browser, as an inventory user."""
 
     @classmethod
