@@ -134,6 +134,8 @@ def unbind(site, stage, rounds=3):
         outlet.wait_for_events(30)
         outlet.bind(routing_key)
         outlet.retry_blocked()
+    stage.stop_writers()
+    outlet.drain()
     stage.finish(worker)
 
 
@@ -168,7 +170,8 @@ def delete_exchange(site, stage):
     stage.wait_for_commits(30)
     outlet.press("action_declare")
     wait_until(outlet.bind, "the exchange")
-    outlet.retry_blocked()
+    stage.stop_writers()
+    outlet.drain()
     stage.finish(worker)
 
 

@@ -123,6 +123,21 @@ class Outlet:
 
         wait_until(is_unblocked, lambda: f"unblocked keys of {self.name}")
 
+    def drain(self):
+        """Have what is blocked sent again until all is confirmed, when nobody writes any more.
+
+        What was on its way while a queue was not bound is blocked a moment later.
+        """
+
+        def is_drained():
+            if self.is_drained():
+                return True
+            if self.read_ids("blocked"):
+                self.press_on_blocked("action_retry")
+            return False
+
+        wait_until(is_drained, lambda: f"drained outbox of {self.name}", poll_seconds=0.5)
+
     def read_error(self):
         """Return what the channel shows as its error."""
         return self.stage.launcher.call("read_error", channel_id=self.channel_id)
