@@ -284,7 +284,7 @@ class StockLedgerDashboard(models.AbstractModel):
             "value": sum(self._count_contentions(today).values()),
             "caption": self.env._(
                 "times today that somebody wanted stock that somebody else was deciding on; "
-                "%(count)s in %(days)s days:",
+                "%(count)s in %(days)s days",
                 count=sum(counts.values()),
                 days=days,
             ),
