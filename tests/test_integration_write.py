@@ -144,10 +144,11 @@ class TestIntegrationWrite(IntegrationCase):
     def test_where_odoo_refuses_the_transfer_lines_are_tried_alone(self):
         move_class = type(self.env["stock.move"])
         action_done = move_class._action_done
+        refusal = "Not this one."
 
         def refuse(moves, *args, **kwargs):
             if self.lot_product in moves.product_id:
-                raise UserError("Not this one.")
+                raise UserError(refusal)
             return action_done(moves, *args, **kwargs)
 
         lines = [
@@ -158,7 +159,7 @@ class TestIntegrationWrite(IntegrationCase):
         with patch.object(move_class, "_action_done", refuse):
             result = self._call("receive", *lines)
         self.assertCodes(result, [None, "refused", None])
-        self.assertEqual(result["lines"][1]["error"]["message"], "Not this one.")
+        self.assertEqual(result["lines"][1]["error"]["message"], refusal)
         self.assertEqual(len(result["transfers"]), 2)
         self.assertEqual(self._get_on_hand(self.product), 3)
 
