@@ -238,7 +238,8 @@ class Stage:
                     with connection, connection.cursor() as cr:
                         cr.execute(statement, parameters)
                         return cr.fetchall()
-            except psycopg2.OperationalError:
+            # The latter where the server goes away in the midst of the statement.
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 time.sleep(0.2)
 
     def open_outlet(self, name="", bindings=("stock.#",), **vals):
