@@ -16,8 +16,6 @@ class StockLedgerOnboarding(models.TransientModel):
         "stock.event.channel",
         required=True,
         default=lambda self: self._default_channel_id(),
-        context={"active_test": False},
-        domain=["|", ("active", "=", True), ("active", "=", False)],
     )
     host = fields.Char(related="channel_id.host", readonly=False)
     port = fields.Integer(related="channel_id.port", readonly=False)
