@@ -16,16 +16,7 @@ import time
 from .load import get_percentile
 from .outbox import Outbox
 from .rabbitmq import Broker, Consumer, PlainPublisher
-from .report import (
-    Target,
-    describe_environment,
-    get_environment,
-    join_paragraphs,
-    make_table,
-    make_targets_table,
-    say,
-    write_results,
-)
+from .report import Target, conclude_cases, get_environment, say
 from .server import get_free_port, made_database, working
 
 PRODUCTS = 1000
@@ -304,35 +295,10 @@ def run(options, command):
                 cases[-1].run()
         environment = get_environment({"addon": outbox}, command)
         environment["rabbitmq"] = broker.version
-    targets = [target for case in cases for target in case.targets]
-    report = make_report(environment, cases, targets)
-    print(report)
-    # A trial must not replace the figures that the documentation quotes.
-    if not options.cases and options.scale == 1:
-        rows = [{"case": case.name, **row} for case in cases for row in case.rows]
-        write_results("events", environment, rows, targets, report)
-        say("written to benchmarks/results/events.json and .rst")
-    return not any(case.lost for case in cases)
-
-
-def make_report(environment, cases, targets):
-    """Return the results for people, as reStructuredText."""
-    tables = [
-        make_table(
-            (case.name, *case.rows[0]),
-            [("\\", *map(_format, row.values())) for row in case.rows],
-        )
-        for case in cases
-    ]
     lost = sum(case.lost for case in cases)
-    return join_paragraphs(
-        [
-            describe_environment(environment),
-            *tables,
-            make_targets_table(targets),
-            f"Events that did not arrive: {lost}.",
-        ]
-    )
+    remark = f"Events that did not arrive: {lost}."
+    conclude_cases("events", environment, cases, options, remark, _format)
+    return not lost
 
 
 def _format(value):

@@ -14,16 +14,7 @@ from collections import Counter
 
 from .json2 import Session, run_at_once
 from .load import get_percentile, get_seconds
-from .report import (
-    Target,
-    describe_environment,
-    get_environment,
-    join_paragraphs,
-    make_table,
-    make_targets_table,
-    say,
-    write_results,
-)
+from .report import Target, conclude_cases, get_environment, say
 from .server import TOOLS, serving
 from .warehouse import Warehouse
 
@@ -262,31 +253,10 @@ def run(options, command):
                 cases.append(case_class(places, options))
                 cases[-1].run()
         environment = get_environment(sites, command)
-    targets = [target for case in cases for target in case.targets]
-    report = make_report(environment, cases, targets)
-    print(report)
-    # A trial must not replace the figures that the documentation quotes.
-    if not options.cases and options.scale == 1:
-        rows = [{"case": case.name, **row} for case in cases for row in case.rows]
-        write_results("integration", environment, rows, targets, report)
-        say("written to benchmarks/results/integration.json and .rst")
-    return not any(case.unsafe for case in cases)
-
-
-def make_report(environment, cases, targets):
-    """Return the results for people, as reStructuredText."""
-    tables = [
-        make_table(
-            (case.name, *case.rows[0]),
-            [("\\", *map(_format, row.values())) for row in case.rows],
-        )
-        for case in cases
-    ]
     unsafe = [text for case in cases for text in case.unsafe]
     remark = "; ".join(unsafe) or "Nothing failed, was replayed, left out or promised twice."
-    return join_paragraphs(
-        [describe_environment(environment), *tables, make_targets_table(targets), remark]
-    )
+    conclude_cases("integration", environment, cases, options, remark, _format)
+    return not unsafe
 
 
 def _format(value):

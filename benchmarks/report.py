@@ -94,6 +94,33 @@ def join_paragraphs(paragraphs):
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
+def conclude_cases(suite, environment, cases, options, remark, format_figure):
+    """Print the results of cases with ``rows`` and ``targets``, and keep those of a full run.
+
+    :param str suite: the name of the results' files
+    :param dict environment: what the figures depend on
+    :param str remark: the last sentence, about what never may be
+    :param format_figure: function that makes a text of a figure
+    """
+    targets = [target for case in cases for target in case.targets]
+    tables = [
+        make_table(
+            (case.name, *case.rows[0]),
+            [("\\", *map(format_figure, row.values())) for row in case.rows],
+        )
+        for case in cases
+    ]
+    report = join_paragraphs(
+        [describe_environment(environment), *tables, make_targets_table(targets), remark]
+    )
+    print(report)
+    # A trial must not replace the figures that the documentation quotes.
+    if not options.cases and options.scale == 1:
+        rows = [{"case": case.name, **row} for case in cases for row in case.rows]
+        write_results(suite, environment, rows, targets, report)
+        say(f"written to benchmarks/results/{suite}.json and .rst")
+
+
 def describe_environment(environment):
     """Return a sentence about what the figures depend on."""
     cores = "core" if environment["cores"] == 1 else "cores"
