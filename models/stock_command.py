@@ -108,11 +108,8 @@ class StockCommand(models.Model):
     @api.readonly
     def action_open_entries(self):
         """Open the ledger entries that the commands have led to."""
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
         domain = [("cause_ids.causation_id", "in", self.mapped("message_id"))]
-        return {**action, "domain": domain, "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(domain)
 
     @api.readonly
     def action_open_transfers(self):

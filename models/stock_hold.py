@@ -190,12 +190,9 @@ class StockHold(models.Model):
     @api.readonly
     def action_view_ledger_entries(self):
         """Return the window action of the ledger entries of these holds' moves."""
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
         # sudo: the ids of one's own holds' moves; the entries are read as the user.
         domain = [("move_id", "in", self.sudo().move_ids.ids)]
-        return {**action, "domain": domain, "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(domain)
 
     @api.readonly
     def action_view_pickings(self):

@@ -167,12 +167,9 @@ class StockLedgerThreshold(models.Model):
 
         :return: a window action
         """
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
         domain = [
             ("product_id", "in", self.product_id.ids),
             ("warehouse_id", "in", self.warehouse_id.ids),
             ("event_type", "in", EVENT_TYPES),
         ]
-        return {**action, "domain": domain, "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(domain)

@@ -162,14 +162,13 @@ class StockPartnerShipment(models.Model):
     @api.readonly
     def action_open_ledger(self):
         """Open the ledger entries of these shipments, in transit and at their transfers."""
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
         moves = self.env["stock.move"].search(
             Domain("picking_id.partner_shipment_id", "in", self.ids)
             | Domain("partner_shipment_id", "in", self.ids)
         )
-        return {**action, "domain": [("move_id", "in", moves.ids)], "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action(
+            [("move_id", "in", moves.ids)]
+        )
 
     def action_send_again(self):
         """Tell the partner again all about these shipments, after a refusal was mended.

@@ -101,11 +101,8 @@ class StockLedgerSealVerify(models.TransientModel):
         :return: an action
         """
         self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "stock_event_ledger.action_stock_ledger_entry"
-        )
         entry_ids = [entry_id for entry_id in self.finding_ids.mapped("entry_id") if entry_id]
-        return {**action, "domain": [("id", "in", entry_ids)], "context": {}}
+        return self.env["stock.ledger.entry"]._prepare_entries_action([("id", "in", entry_ids)])
 
 
 class StockLedgerSealFinding(models.TransientModel):
